@@ -1,0 +1,1 @@
+"""Compute: sound in, numbers out. Chooses no path and knows no database."""

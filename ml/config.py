@@ -1,0 +1,145 @@
+"""The base of every configuration, how it is read from YAML, and the fingerprint of what was said.
+
+A configuration is frozen and strict: a misspelled key or a wrong type is refused with the file, the key and what is
+allowed. A YAML file says only what differs from the typed defaults.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+MAX_YAML_BYTES = 256 * 1024
+"""No configuration of a person is larger; a larger file is a mistake or an attack."""
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used, in one sentence: where, what, and what is allowed."""
+
+
+class Config(BaseModel):
+    """Frozen, strict settings. Every field carries a sentence (its attribute docstring)."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, validate_default=True
+    )
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without aliases (no alias bombs), where 1e-4 is a number as everyone expects."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not used in Nocturne's files; write the value out")
+        return super().compose_node(parent, index)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|Inf|nan|NaN))$"),
+    list("-+0123456789."),
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; an empty file is an empty mapping."""
+    try:
+        if path.stat().st_size > MAX_YAML_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_YAML_BYTES // 1024} KiB; this is no settings file")
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - derives from SafeLoader
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"{path}: cannot be read: {problem}") from problem
+    except (yaml.YAMLError, RecursionError) as problem:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from problem
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
+        raise ConfigError(f"{path}: expected lines of `name: value`, found {type(loaded).__name__}")
+    return loaded
+
+
+def read_config(kind: type[ConfigT], values: dict[str, Any], where: str) -> ConfigT:
+    """`values` as a `kind`; `where` (a file, usually) begins the sentence when they do not fit."""
+    try:
+        return kind.model_validate_json(json.dumps(values))
+    except ValidationError as problem:
+        raise ConfigError("; ".join(_sentence(kind, error, where) for error in problem.errors())) from None
+    except (TypeError, ValueError) as problem:
+        raise ConfigError(f"{where}: {problem}") from None
+
+
+def _sentence(kind: type[Config], error: Any, where: str) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        owner = _owner(kind, error["loc"][:-1])
+        allowed = ", ".join(sorted(owner.model_fields)) if owner else "see the documentation"
+        return f"{where}: unknown key `{place}`; allowed here: {allowed}"
+    found = error.get("input")
+    return f"{where}: `{place}` is {found!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _owner(kind: type[Config], path: tuple[Any, ...]) -> type[Config] | None:
+    owner: Any = kind
+    for part in path:
+        field = owner.model_fields.get(part) if isinstance(part, str) and hasattr(owner, "model_fields") else None
+        owner = field.annotation if field else None
+        if owner is None:
+            return None
+    return owner if isinstance(owner, type) and issubclass(owner, Config) else None
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`changes` laid over `base`, mapping by mapping; lists are replaced whole."""
+    merged = dict(base)
+    for key, value in changes.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def differences(base: Any, other: Any, place: str = "") -> dict[str, tuple[Any, Any]]:
+    """What `other` says differently from `base`: dotted key to (before, after)."""
+    if isinstance(base, Config):
+        base = base.model_dump(mode="json")
+    if isinstance(other, Config):
+        other = other.model_dump(mode="json")
+    if not (isinstance(base, dict) and isinstance(other, dict)):
+        return {} if base == other else {place: (base, other)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in dict.fromkeys([*base, *other]):
+        found |= differences(base.get(key), other.get(key), f"{place}.{key}" if place else key)
+    return found
+
+
+def fingerprint(*parts: Any) -> str:
+    """32 hexadecimal digits that stand for `parts`: equal parts, equal digits, on every machine.
+
+    Parts are configurations, plain JSON values, or lists and mappings of them. Floats are written with `repr`, so
+    that two settings differ exactly when the numbers do.
+    """
+    text = json.dumps([_plain(part) for part in parts], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Config):
+        return _plain(value.model_dump(mode="json"))
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise TypeError(f"cannot fingerprint a {type(value).__name__}: {value!r}")

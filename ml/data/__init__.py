@@ -1,0 +1,1 @@
+"""Recordings: what is there, and which part each belongs to."""

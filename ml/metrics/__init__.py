@@ -1,0 +1,1 @@
+"""What a trial is worth, and how sure that is."""

@@ -1,0 +1,1 @@
+"""The only place where the rooms of ml meet."""

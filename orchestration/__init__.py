@@ -1,0 +1,1 @@
+"""When: everything Dagster, and the nocturne command."""

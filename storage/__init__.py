@@ -1,0 +1,1 @@
+"""Memory: where things lie, and that nothing finished is lost."""
