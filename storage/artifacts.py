@@ -1,0 +1,195 @@
+"""Things that are built once and found again by their key: features, models, training states.
+
+`<root>/<kind>/<key>/` holds `manifest.json` and `files/`. It is filled under another name, flushed to the disk, and
+appears by one rename, so whoever finds it finds all of it. The manifest holds the SHA-256 of every file: a flipped bit
+in weights loads without a complaint everywhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from storage import durable
+from storage.names import check_name
+
+_BUILDING, _DROPPING, _DAMAGED = ".building-", ".dropping-", ".damaged-"
+
+_verified: set[tuple[str, str, int, int, int]] = set()
+"""Files that this process has read in full: path, SHA-256, bytes, modification time, inode."""
+
+
+class Shelf:
+    """The artifacts of one kind ("features", "states", "models"); several processes may use it at once."""
+
+    def __init__(self, root: Path, kind: str) -> None:
+        self.folder = root / check_name(kind, "kind of artifact")
+        self._locks = self.folder / ".locks"
+        self._notes = self.folder / ".notes"
+        for folder in (self._locks, self._notes):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._swept = False
+
+    def note(self, key: str) -> dict[str, Any] | None:
+        """What was noted when `key` was built, also after its files were dropped; None when it never was."""
+        for place in (self._place(key) / "manifest.json", self._notes / f"{key}.json"):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, durable.Damaged):
+                return dict(durable.read_sealed(place)["note"])
+        return None
+
+    def find(self, key: str) -> Path | None:
+        """The folder with the files of `key`, every byte checked (once in a process), or None.
+
+        A damaged artifact is moved aside (`.damaged-<key>`, for a person to look at) and is None: it is built again.
+        """
+        with contextlib.suppress(durable.Damaged):
+            return self._healthy(key)
+        with self._lock(key):  # what looked damaged may have been dropped and built anew meanwhile: look again, alone
+            return self._healthy_or_set_aside(key)
+
+    def build(self, key: str, write: Callable[[Path], dict[str, Any] | None]) -> Path:
+        """The files of `key`: found, or made by `write(folder)`, which fills an empty folder and returns the note.
+
+        One process builds while others that want the same key wait for it. Nobody sees the folder before every byte
+        is on the disk. Raises `LabFull` when there is no room; then nothing is left behind.
+        """
+        self._sweep_once()
+        with self._lock(key):
+            found = self._healthy_or_set_aside(key)
+            if found is not None:
+                return found
+            building = self.folder / f"{_BUILDING}{key}"
+            place = self._place(key)
+            with durable.telling_full(place):
+                try:
+                    _remove(building)
+                    (building / "files").mkdir(parents=True)
+                    note = write(building / "files")
+                    _seal(building, key, note or {})
+                    durable.replace(building, place)
+                except BaseException:
+                    with contextlib.suppress(OSError):
+                        _remove(building)
+                    raise
+                durable.sync_folder(self.folder)
+            for name, entry in durable.read_sealed(place / "manifest.json")["files"].items():
+                _verified.add(_identity(place / "files" / name, entry["sha256"]))
+            return place / "files"
+
+    def drop(self, key: str) -> None:
+        """Removes the files of `key` and keeps its note. Nothing happens when there are none."""
+        with self._lock(key):
+            place = self._place(key)
+            if not place.is_dir():
+                return
+            self._keep_note(key)
+            dropping = self.folder / f"{_DROPPING}{key}"
+            _remove(dropping)
+            durable.replace(place, dropping)
+            _remove(dropping)
+
+    def keys(self) -> list[str]:
+        """The keys whose files are here, sorted."""
+        return sorted(entry.name for entry in self.folder.iterdir() if not entry.name.startswith("."))
+
+    def bytes(self) -> int:
+        """Bytes of disk that this shelf takes, unfinished and damaged artifacts included."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    def sweep(self) -> int:
+        """Removes what killed builders left behind (never what one is building now); how many there were."""
+        swept = 0
+        for entry in list(self.folder.iterdir()):
+            for prefix in (_BUILDING, _DROPPING):
+                if not entry.name.startswith(prefix):
+                    continue
+                with contextlib.suppress(Timeout, OSError), self._lock(entry.name.removeprefix(prefix), timeout=0):
+                    _remove(entry)
+                    swept += 1
+        return swept + durable.sweep(self._notes)
+
+    def _healthy(self, key: str) -> Path | None:
+        place = self._place(key)
+        if not place.is_dir():
+            return None
+        self._verify(place)
+        return place / "files"
+
+    def _healthy_or_set_aside(self, key: str) -> Path | None:
+        try:
+            return self._healthy(key)
+        except durable.Damaged:
+            self._keep_note(key)
+            aside = self.folder / f"{_DAMAGED}{key}"
+            _remove(aside)
+            durable.replace(self._place(key), aside)
+            return None
+
+    def _place(self, key: str) -> Path:
+        return self.folder / check_name(key, "artifact key")
+
+    @contextlib.contextmanager
+    def _lock(self, key: str, timeout: float = -1) -> Iterator[BaseFileLock]:
+        # The kernel frees the lock of a killed process; the empty file stays, because removing it would race.
+        with FileLock(self._locks / f"{key}.lock", timeout=timeout) as lock:
+            yield lock
+
+    def _sweep_once(self) -> None:
+        if not self._swept:
+            self._swept = True
+            self.sweep()
+
+    def _keep_note(self, key: str) -> None:
+        with contextlib.suppress(FileNotFoundError, durable.Damaged):
+            note = durable.read_sealed(self._place(key) / "manifest.json")["note"]
+            durable.write_sealed(self._notes / f"{key}.json", {"note": note})
+
+    def _verify(self, place: Path) -> None:
+        try:
+            files = durable.read_sealed(place / "manifest.json")["files"]
+        except FileNotFoundError as problem:
+            raise durable.Damaged(f"{place}: its manifest is gone") from problem
+        for name, entry in files.items():
+            path = place / "files" / name
+            try:
+                identity = _identity(path, entry["sha256"])
+            except FileNotFoundError as problem:
+                raise durable.Damaged(f"{path}: gone") from problem
+            if identity in _verified:
+                continue
+            if identity[2] != entry["bytes"] or durable.sha256_of(path) != entry["sha256"]:
+                raise durable.Damaged(f"{path}: does not match the SHA-256 it was built with")
+            _verified.add(identity)
+
+
+def _seal(building: Path, key: str, note: dict[str, Any]) -> None:
+    files = building / "files"
+    paths = sorted(path for path in files.rglob("*") if path.is_file())
+    for path in paths:
+        durable.sync_file(path)
+    for folder in [*(path for path in files.rglob("*") if path.is_dir()), files]:
+        durable.sync_folder(folder)
+    manifest = {
+        "key": key,
+        "note": note,
+        "files": {
+            path.relative_to(files).as_posix(): {"sha256": durable.sha256_of(path), "bytes": path.stat().st_size}
+            for path in paths
+        },
+    }
+    durable.write_sealed(building / "manifest.json", manifest)
+
+
+def _identity(path: Path, digest: str) -> tuple[str, str, int, int, int]:
+    facts = path.stat()
+    return str(path), digest, facts.st_size, facts.st_mtime_ns, facts.st_ino
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
