@@ -1,0 +1,118 @@
+"""Runs whose process is gone are reported as what they are.
+
+After a power cut, or when everything was killed at once, Dagster goes on believing that a run is in progress: nobody
+watches its process any more, and with a full queue nothing starts again, ever. So every start looks for such runs
+first. It uses parts of Dagster that are not public; the version is pinned and a test kills real processes.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import dagster as dg
+import psutil
+from dagster import DagsterEventType, DagsterRunStatus
+
+PID_TAG = "nocturne/pid"
+"""Tag of a run that is executed in the terminal: the id of the process."""
+
+PID_STARTED_TAG = "nocturne/pid_started"
+"""Tag beside PID_TAG: when that process started, seconds since 1970 as psutil says; ids are given again."""
+
+CLOCK_SECONDS = 5.0
+"""How far the start of a process and the time of its first words may disagree (the clock is set, times are rounded)."""
+
+GRACE_SECONDS = 120.0
+"""A run that has not yet said which process executes it is left alone for so long."""
+
+_PID = re.compile(r"\(pid: (\d+)\)")
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """One run that had no process any more."""
+
+    run_id: str
+    job: str
+    was: str
+    """The status before: STARTING, STARTED or CANCELING."""
+    sentence: str
+    """What is said about it in the run's own log."""
+
+
+@dataclass(frozen=True)
+class _Process:
+    """The process that executes a run: its id and the latest moment at which it can have been started."""
+
+    pid: int
+    started_before: float
+    """Seconds since 1970."""
+    started: float | None = None
+    """Seconds since 1970, where known."""
+
+
+def pid_tags() -> dict[str, str]:
+    """The tags of a run that this very process executes."""
+    process = psutil.Process()
+    return {PID_TAG: str(process.pid), PID_STARTED_TAG: repr(process.create_time())}
+
+
+def reap(instance: dg.DagsterInstance) -> list[Reaped]:
+    """Ends, in Dagster's books, each run in progress whose process is gone; run retries then start as set.
+
+    A run that was being canceled becomes canceled (nobody wants it retried), any other failed. Runs that wait in the
+    queue are left alone. Must not run beside a daemon that is just launching runs.
+    """
+    in_progress = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+    records = instance.get_run_records(filters=dg.RunsFilter(statuses=in_progress))
+    reaped = []
+    for record in reversed(records):  # oldest first
+        run = record.dagster_run
+        process = _process_of(instance, run)
+        if process is None and time.time() - record.update_timestamp.timestamp() < GRACE_SECONDS:
+            continue
+        if process is not None and _lives(process):
+            continue
+        fresh = instance.get_run_by_id(run.run_id)
+        if fresh is None or fresh.status not in in_progress:  # it ended while we looked
+            continue
+        whose = f"the process that executed it ({process.pid})" if process else "the process that was to execute it"
+        sentence = f"{whose[0].upper()}{whose[1:]} is gone without a word: it was killed, or the power went."
+        if fresh.status == DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(fresh, sentence)
+        else:
+            instance.report_run_failed(fresh, sentence)
+        reaped.append(Reaped(run.run_id, run.job_name, fresh.status.value, sentence))
+    return reaped
+
+
+def _process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> _Process | None:
+    """From the run's tags, or from the first event in which a process names itself."""
+    with suppress(KeyError, ValueError):
+        pid, started = int(run.tags[PID_TAG]), float(run.tags[PID_STARTED_TAG])
+        return _Process(pid, started, started)
+    events: Iterable[dg.EventLogEntry] = instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)
+    for entry in events:
+        found = _PID.search(entry.dagster_event.message or "") if entry.dagster_event else None
+        if found:
+            return _Process(int(found.group(1)), entry.timestamp)
+    return None
+
+
+def _lives(process: _Process) -> bool:
+    try:
+        found = psutil.Process(process.pid)
+        if found.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return False
+        created = found.create_time()
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return False  # another user's process has been given the id
+    if process.started is not None:
+        return abs(created - process.started) <= CLOCK_SECONDS
+    return created <= process.started_before + CLOCK_SECONDS
