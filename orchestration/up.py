@@ -1,0 +1,326 @@
+"""`nocturne up`: Dagster's pages and its daemon on one lab, in one terminal.
+
+One code server loads the definitions for both, so that Reload on the page is also seen by the daemon. Ctrl+C ends the
+pages and the daemon. Runs in progress go on by themselves, with the code server as their witness, which ends after
+the last of them; what waits in the queue waits on.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+from filelock import FileLock, Timeout
+
+from orchestration.instance_home import prepare_instance
+from orchestration.parts import Part, start
+from orchestration.webserver import HOST
+
+ALREADY_UP = 3
+"""Exit code: another `nocturne up` works on this lab."""
+PART_DIED = 4
+"""Exit code: the pages, the daemon or the code server ended by themselves."""
+PORT_TAKEN = 5
+"""Exit code: another program listens on the port."""
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LONGEST_SOCKET = 100
+"""Characters; the limit of the operating systems is 104 to 108."""
+LOOK_SECONDS = 0.2
+END_SECONDS = 20.0
+"""How long a part may take to end when asked to."""
+
+
+def run_up(lab_root: Path, port: int = 3000, module: str = "orchestration.definitions") -> int:
+    """Serves the lab at `lab_root` until Ctrl+C; the exit code is 0, ALREADY_UP, PART_DIED or PORT_TAKEN."""
+    lab_root = lab_root.absolute()
+    locks = lab_root / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock, account = FileLock(locks / "up.lock"), locks / "up.json"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _say(
+            f"{_who_is_up(account)} serves this lab already ({lab_root}); end that one first (Ctrl+C in its terminal)."
+        )
+        return ALREADY_UP
+    try:
+        taken = _port_problem(port)
+        if taken:
+            _say(taken)
+            return PORT_TAKEN
+        account.write_text(json.dumps({"pid": os.getpid(), "address": _address(port)}), encoding="utf-8")
+        return _Up(lab_root, port, module).run()
+    finally:
+        account.unlink(missing_ok=True)
+        lock.release()
+
+
+class _Up:
+    def __init__(self, lab_root: Path, port: int, module: str) -> None:
+        self.lab_root, self.port, self.module = lab_root, port, module
+        self.home = lab_root / "dagster"
+        self.parts: list[Part] = []
+        self.stop = threading.Event()
+        self.stopped_by = 0
+        self.heart = threading.Event()
+        self.client: Any = None
+
+    def run(self) -> int:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._asked_to_end)
+        _say(f"starting on {self.lab_root} …")
+        prepare_instance(self.home)
+        self._reap()
+        died = None
+        try:
+            died = self._start_code_server() or self._start_others() or self._watch()
+        finally:
+            runs_left = self._end(died)
+        if died is not None:
+            code = died.process.returncode
+            _say(f"the {died.name} ended by itself (exit code {code}), so the rest was ended too. Its last words:")
+            for line in died.last_words():
+                _say(f"    {line}")
+            _say(f"All of it is in {died.log}")
+        if runs_left:
+            _say(f"{runs_left} still working: left alone, and seen again at the next `nocturne up`.")
+        _say("ended.")
+        return 0 if died is None else PART_DIED
+
+    def _asked_to_end(self, number: int, _frame: object) -> None:
+        self.stopped_by += 1
+        self.stop.set()
+
+    def _reap(self) -> None:
+        import dagster as dg
+
+        from orchestration.reaper import reap
+
+        with dg.DagsterInstance.get() as instance:
+            for gone in reap(instance):
+                _say(f"run {gone.run_id[:8]} ({gone.job}) was {gone.was}: {gone.sentence}")
+            if not _in_progress(instance):
+                shutil.rmtree(self.home / "tmp", ignore_errors=True)
+
+    # --- start -------------------------------------------------------------------------------------------------
+
+    def _start_code_server(self) -> Part | None:
+        """The part that died, or None."""
+        from dagster._core.errors import DagsterUserCodeUnreachableError
+        from dagster._grpc.client import DagsterGrpcClient, client_heartbeat_thread
+
+        folder = _socket_folder(self.home)
+        self.environment = self._environment(folder)
+        place: dict[str, Any] = {"host": HOST}
+        if os.name == "posix":
+            place["socket"] = str(folder / f"code-{os.getpid()}.sock")
+            where = ["--socket", place["socket"]]
+        else:
+            place["port"] = _free_port()
+            where = ["--port", str(place["port"]), "--host", HOST]
+        arguments = ["-m", "dagster", "code-server", "start", *where, "--module-name", self.module]
+        arguments += ["--working-directory", str(REPOSITORY), "--location-name", self.module]
+        # Without our heartbeat it ends by itself, after the runs that it has started.
+        arguments += ["--heartbeat", "--heartbeat-timeout", "30", "--log-level", "warning"]
+        code = self._start("code server", arguments)
+        client = DagsterGrpcClient(**place)
+        while code.alive() and not self.stop.wait(LOOK_SECONDS):
+            self._show()
+            with suppress(DagsterUserCodeUnreachableError):
+                client.ping("")
+                break
+        else:
+            return None if code.alive() else code
+        self.client = client
+        threading.Thread(target=client_heartbeat_thread, args=(client, self.heart), daemon=True).start()
+        server = {**place, "location_name": self.module}
+        self.workspace = self.home / "up-workspace.yaml"
+        self.workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}), encoding="utf-8")
+        return None
+
+    def _start_others(self) -> Part | None:
+        if self.stop.is_set():
+            return None
+        under_us = ["-m", "orchestration.parenthood", str(os.getpid())]
+        workspace = ["--workspace", str(self.workspace)]
+        pages = self._start("webserver", [*under_us, "orchestration.webserver", "--port", str(self.port), *workspace])
+        self._start("daemon", [*under_us, "dagster._daemon", "run", *workspace])
+        while pages.alive() and not self.stop.is_set():
+            if _answers(self.port):
+                _say(f"ready: {_address(self.port)} (Ctrl+C ends it; runs in progress and queued runs stay)")
+                break
+            dead = self._look()
+            if dead is not None:
+                return dead
+        return None
+
+    def _start(self, name: str, arguments: Sequence[str]) -> Part:
+        part = start(name, arguments, self.home / "up", self.environment)
+        self.parts.append(part)
+        return part
+
+    def _environment(self, temporary: Path) -> dict[str, str]:
+        path = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {
+            **os.environ,
+            "NOCTURNE_LAB": str(self.lab_root),
+            "PYTHONPATH": os.pathsep.join(path),
+            "PYTHONUTF8": "1",
+            "PYTHONUNBUFFERED": "1",
+            # Temporary files of Dagster and of the runs lie in the lab, too.
+            **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
+        }
+
+    # --- work --------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> Part | None:
+        """Until Ctrl+C: None. When a part dies: that part."""
+        while not self.stop.is_set():
+            dead = self._look()
+            if dead is not None:
+                return dead
+        return None
+
+    def _look(self) -> Part | None:
+        self._show()
+        dead = next((part for part in self.parts if not part.alive()), None)
+        if dead is None:
+            self.stop.wait(LOOK_SECONDS)
+        return None if self.stop.is_set() else dead
+
+    def _show(self) -> None:
+        for part in self.parts:
+            for line in part.new_lines():
+                _say(f"{part.name}: {line}")
+
+    # --- end ---------------------------------------------------------------------------------------------------
+
+    def _end(self, died: Part | None) -> str:
+        """Ends pages, daemon and code server, in this order; says how many runs go on ("2 runs are"), or ""."""
+        if died is None:
+            _say("ending …")
+        left, others = "", [part for part in self.parts if part.name != "code server"]
+        for part in others:
+            part.ask_to_end()
+        deadline = time.monotonic() + END_SECONDS
+        for part in others:
+            while part.alive() and time.monotonic() < deadline and self.stopped_by < 2:
+                part.ended_within(LOOK_SECONDS)
+            part.kill()
+        self.heart.set()
+        for code in self.parts[:1]:
+            left = self._end_code_server(code)
+        self._show()
+        return left
+
+    def _end_code_server(self, code: Part) -> str:
+        import dagster as dg
+        from dagster._core.errors import DagsterUserCodeUnreachableError
+
+        if self.client is not None:
+            with suppress(DagsterUserCodeUnreachableError):
+                self.client.shutdown_server()  # after the runs that it has started
+        else:
+            code.ask_to_end()
+        with dg.DagsterInstance.get() as instance:
+            deadline = time.monotonic() + END_SECONDS
+            while code.alive() and time.monotonic() < deadline:
+                runs = _in_progress(instance)
+                if runs:
+                    return f"{runs} run{'s are' if runs > 1 else ' is'}"
+                code.ended_within(LOOK_SECONDS)
+        if code.alive():
+            code.kill()
+        return ""
+
+
+def _in_progress(instance: Any) -> int:
+    """Runs that a process executes now, or is about to."""
+    import dagster as dg
+
+    status = dg.DagsterRunStatus
+    return instance.get_runs_count(dg.RunsFilter(statuses=[status.STARTING, status.STARTED, status.CANCELING]))
+
+
+def _socket_folder(home: Path) -> Path:
+    """A folder for sockets and temporary files: in the lab, unless its path is one that sockets cannot have."""
+    folder = home / "tmp"
+    if os.name != "posix" or (
+        len(str(folder)) < LONGEST_SOCKET - 20 and re.fullmatch(r"[\w./+@-]+", str(folder), re.A)
+    ):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+    return Path(tempfile.mkdtemp(prefix="nocturne-"))
+
+
+def _who_is_up(account: Path) -> str:
+    try:
+        told = json.loads(account.read_text(encoding="utf-8"))
+        return f"process {told['pid']} at {told['address']}"
+    except (OSError, ValueError, KeyError):
+        return "another `nocturne up`, which is just starting or ending,"
+
+
+def _address(port: int) -> str:
+    return f"http://{HOST}:{port}"
+
+
+def _port_problem(port: int) -> str | None:
+    choose = "choose another: nocturne up --port 3001" if port == 3000 else "choose another with --port"
+    with socket.socket() as probe:
+        if os.name == "posix":  # elsewhere this would allow a port that is in use
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OverflowError:
+            return f"port {port} does not exist; choose one from 1024 to 65535 with --port"
+        except PermissionError:
+            return f"port {port} is reserved for the system; choose one from 1024 to 65535 with --port"
+        except OSError:
+            return f"port {port} is taken by {_listener(port)}; {choose}"
+    return None
+
+
+def _listener(port: int) -> str:
+    with suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    return "another program"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("GET", "/server_info")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
