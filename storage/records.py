@@ -1,0 +1,369 @@
+"""The account of every attempt at every trial: written once, never changed, the one thing that cannot be made again.
+
+`records/<study>/<trial>/<attempt>/` holds `record.json` and one Parquet file per table. It is filled under another
+name, flushed to the disk, and appears by one rename. `<attempt>.begun.json` beside it says that the attempt began: so
+an attempt that died without a word is known too, and a later one takes the right to write away from an earlier one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import BaseFileLock, FileLock, Timeout
+
+from storage import durable, tables
+from storage.lab import Lab
+from storage.names import BadName, check_name
+
+STATUSES = ("finished", "failed", "paused", "diverged")
+_NOTES = "_notes"
+"""Folder of a study's own accounts; no trial can have this name."""
+
+_NEW, _BEGUN = ".new-", ".begun.json"
+
+
+class StaleAttempt(RuntimeError):
+    """An attempt that wants to write although a later one has begun: an orphan that lived on."""
+
+
+class TrialBusy(RuntimeError):
+    """A trial that another process is working on, and who that is."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One account on disk. `number` is the attempt at a trial, or counts the accounts of one kind of a study."""
+
+    study: str
+    trial: str | None
+    number: int
+    folder: Path
+    account: dict[str, Any]
+    tables: dict[str, dict[str, Any]]
+    """Table to {"sha256", "bytes", "rows"}."""
+
+    @property
+    def attempt(self) -> int:
+        return self.number
+
+    def path(self, table: str) -> Path:
+        """The Parquet file of one of `tables`."""
+        return self.folder / f"{table}.parquet"
+
+    def table(self, name: str) -> pd.DataFrame:
+        """The rows of one table, every byte checked; an empty frame where the record brought none."""
+        if name not in self.tables:
+            return pd.DataFrame(columns=list(tables.columns_of(name)))
+        self._check(name)
+        return tables.read_parquet(self.path(name))
+
+    def check(self) -> None:
+        """Raises `durable.Damaged` when a byte of the tables is not what was written."""
+        for name in self.tables:
+            self._check(name)
+
+    def _check(self, name: str) -> None:
+        path = self.path(name)
+        try:
+            healthy = durable.sha256_of(path) == self.tables[name]["sha256"]
+        except FileNotFoundError:
+            raise durable.Damaged(f"{path}: gone") from None
+        if not healthy:
+            raise durable.Damaged(f"{path}: does not match the SHA-256 it was written with")
+
+
+@dataclass
+class Attempt:
+    """The right to write one account; made by `Records.begin`."""
+
+    study: str
+    trial: str
+    number: int
+    run_id: str
+    started: str
+    _records: Records = field(repr=False)
+
+    def commit(self, account: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> Record:
+        """Writes the account for good; when this returns it is on the disk.
+
+        Raises `StaleAttempt` when a later attempt has begun, `LabFull` when there is no room, and whatever a failing
+        disk raises; in all three nothing was committed.
+        """
+        return self._records._commit(self, dict(account), dict(tables))
+
+
+class Records:
+    """Reads and writes the accounts of one lab."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    @contextlib.contextmanager
+    def begin(self, study: str, trial: str, run_id: str, wait_seconds: float = 60.0) -> Iterator[Attempt]:
+        """The next attempt at a trial, alone at it until the block ends.
+
+        Waits up to `wait_seconds` for another process that is at the same trial (an orphan ends within seconds),
+        then raises `TrialBusy`.
+        """
+        place = self._trial(study, trial)
+        for folder in (place.parent, place):
+            _refuse_twin(folder)
+        try:
+            held = self._lock(f"trial-{study}-{trial}", wait_seconds).acquire()
+        except Timeout:
+            raise TrialBusy(
+                f"{study}/{trial}: another process is at this trial ({self._who(place)}); "
+                "wait for it, or end that process and run again"
+            ) from None
+        with held:
+            with self._fence(study, trial):
+                place.mkdir(parents=True, exist_ok=True)
+                _sweep(place)
+                number = _last_begun(place) + 1
+                started = datetime.now(UTC).isoformat(timespec="milliseconds")
+                begun = {"attempt": number, "run_id": run_id, "started": started}
+                with durable.telling_full(place):
+                    durable.sync_folder(place.parent)
+                    durable.write_sealed(place / f"{number:06d}{_BEGUN}", begun)
+            yield Attempt(study, trial, number, run_id, started, self)
+
+    def note(self, study: str, kind: str, account: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> Record:
+        """Keeps an account of the study as a whole; one with the fingerprint of the newest is not written again."""
+        _need(account, "fingerprint", f"the {kind} of {study}")
+        with self._fence(study, kind):
+            newest = self.noted(study, kind)
+            if newest is not None and newest.account["fingerprint"] == account["fingerprint"]:
+                return newest
+            place = self._noted(study, kind)
+            place.mkdir(parents=True, exist_ok=True)
+            _sweep(place)
+            number = max(_numbers(place), default=0) + 1
+            written = {"written": datetime.now(UTC).isoformat(timespec="milliseconds"), **account}
+            return _write(place, number, study, None, written, dict(tables), tables_of(kind))
+
+    def noted(self, study: str, kind: str) -> Record | None:
+        """The newest healthy account of that kind, or None."""
+        return _newest(self._noted(study, kind), study, None)
+
+    def latest(self, study: str, trial: str) -> Record | None:
+        """The newest healthy record of a trial, whatever its status, or None."""
+        return _newest(self._trial(study, trial), study, trial)
+
+    def finished(self, study: str, trial: str, fingerprint: str) -> Record | None:
+        """The newest healthy record that finished with exactly this fingerprint, or None: then it has to run."""
+        for record in self.history(study, trial)[::-1]:
+            if record.account["status"] == "finished" and record.account["fingerprint"] == fingerprint:
+                with contextlib.suppress(durable.Damaged):
+                    record.check()
+                    return record
+        return None
+
+    def history(self, study: str, trial: str) -> list[Record]:
+        """All records of a trial whose account is healthy, oldest first."""
+        place = self._trial(study, trial)
+        found = []
+        for number in _numbers(place):
+            with contextlib.suppress(durable.Damaged):
+                found.append(read(place, number, study, trial))
+        return found
+
+    def begun(self, study: str, trial: str) -> dict[int, dict[str, Any]]:
+        """Attempt to {"attempt", "run_id", "started"}, for every attempt that ever began."""
+        place = self._trial(study, trial)
+        found = {}
+        for number in _begun_numbers(place):
+            with contextlib.suppress(durable.Damaged):
+                found[number] = durable.read_sealed(place / f"{number:06d}{_BEGUN}")
+        return found
+
+    def is_running(self, study: str, trial: str) -> bool:
+        """Whether some process is at this trial now."""
+        try:
+            with self._lock(f"trial-{study}-{trial}", 0):
+                return False
+        except Timeout:
+            return True
+
+    def studies(self) -> list[str]:
+        """Names of the studies that have records."""
+        return _folders(self.lab.records)
+
+    def trials(self, study: str) -> list[str]:
+        """Names of the trials of a study that were ever begun."""
+        return _folders(self.lab.records / check_name(study, "study"))
+
+    def all(self) -> tuple[list[Record], list[durable.Damaged]]:
+        """Every healthy record of every trial, every byte checked, and the damaged ones by name."""
+        healthy, damaged = [], []
+        for study in self.studies():
+            for trial in self.trials(study):
+                place = self._trial(study, trial)
+                for number in _numbers(place):
+                    try:
+                        record = read(place, number, study, trial)
+                        record.check()
+                        healthy.append(record)
+                    except durable.Damaged as problem:
+                        damaged.append(problem)
+        return healthy, damaged
+
+    def _commit(self, attempt: Attempt, account: dict[str, Any], frames: dict[str, pd.DataFrame]) -> Record:
+        where = f"the account of {attempt.study}/{attempt.trial}"
+        for key in ("status", "fingerprint"):
+            _need(account, key, where)
+        if account["status"] not in STATUSES:
+            raise ValueError(f"{where}: status is {account['status']!r}; it is one of {', '.join(STATUSES)}")
+        ended = datetime.now(UTC).isoformat(timespec="milliseconds")
+        account = {"run_id": attempt.run_id, "started": attempt.started, "ended": ended, **account}
+        account |= {"study": attempt.study, "trial": attempt.trial, "attempt": attempt.number}
+        place = self._trial(attempt.study, attempt.trial)
+        with self._fence(attempt.study, attempt.trial):
+            last = _last_begun(place)
+            if last != attempt.number:
+                raise StaleAttempt(
+                    f"{attempt.study}/{attempt.trial}: attempt {attempt.number} (run {attempt.run_id}) may not write, "
+                    f"because attempt {last} has begun; its account is thrown away"
+                )
+            return _write(place, attempt.number, attempt.study, attempt.trial, account, frames, tables.OF_A_TRIAL)
+
+    def _trial(self, study: str, trial: str) -> Path:
+        return self.lab.records / check_name(study, "study") / check_name(trial, "trial")
+
+    def _noted(self, study: str, kind: str) -> Path:
+        tables_of(kind)
+        return self.lab.records / check_name(study, "study") / _NOTES / kind
+
+    def _fence(self, study: str, name: str) -> BaseFileLock:
+        """Held for moments: makes "is mine the newest attempt?" and the rename one step."""
+        return self._lock(f"fence-{study}-{name}", -1)
+
+    def _lock(self, name: str, timeout: float) -> BaseFileLock:
+        folder = self.lab.locks / "records"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{name}.lock", timeout=timeout)
+
+    def _who(self, place: Path) -> str:
+        with contextlib.suppress(durable.Damaged, FileNotFoundError):
+            begun = durable.read_sealed(place / f"{_last_begun(place):06d}{_BEGUN}")
+            return f"run {begun['run_id']}, since {begun['started']}"
+        return "it has not said who it is"
+
+
+def tables_of(kind: str) -> tuple[str, ...]:
+    """The tables that an account of this kind may bring; a ValueError for a kind that is not known."""
+    if kind not in tables.OF_A_STUDY:
+        raise ValueError(f"kind of account is {kind!r}; it is one of {', '.join(tables.OF_A_STUDY)}")
+    return tables.OF_A_STUDY[kind]
+
+
+def read(place: Path, number: int, study: str, trial: str | None) -> Record:
+    """The record `number` in `place`; `Damaged` when its account is not what was written."""
+    folder = place / f"{number:06d}"
+    try:
+        body = durable.read_sealed(folder / "record.json")
+    except FileNotFoundError:
+        raise durable.Damaged(f"{folder / 'record.json'}: gone") from None
+    if (body["study"], body["trial"], body["number"]) != (study, trial, number):
+        raise durable.Damaged(f"{folder}: this is the record of {body['study']}/{body['trial']}, moved here by hand")
+    return Record(study, trial, number, folder, body["account"], body["tables"])
+
+
+def _write(
+    place: Path,
+    number: int,
+    study: str,
+    trial: str | None,
+    account: dict[str, Any],
+    frames: dict[str, pd.DataFrame],
+    allowed: tuple[str, ...],
+) -> Record:
+    strangers = sorted(set(frames) - set(allowed))
+    if strangers:
+        raise tables.TableError(
+            f"{place}: tables {', '.join(strangers)} do not belong here; allowed: {', '.join(allowed)}"
+        )
+    new, final = place / f"{_NEW}{number:06d}", place / f"{number:06d}"
+    if final.exists():
+        raise FileExistsError(f"{final}: this attempt was committed before; an account is never changed")
+    with durable.telling_full(final):
+        try:
+            new.mkdir()
+            written = {}
+            for name, frame in frames.items():
+                if len(frame) == 0:
+                    continue
+                path = new / f"{name}.parquet"
+                rows = tables.write_parquet(frame, name, path, study=study, trial=trial)
+                durable.sync_file(path)
+                written[name] = {"sha256": durable.sha256_of(path), "bytes": path.stat().st_size, "rows": rows}
+            body = {"study": study, "trial": trial, "number": number, "account": account, "tables": written}
+            durable.write_sealed(new / "record.json", body)
+            durable.replace(new, final)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(new)
+            raise
+        durable.sync_folder(place)
+    return read(place, number, study, trial)
+
+
+def _newest(place: Path, study: str, trial: str | None) -> Record | None:
+    for number in _numbers(place)[::-1]:
+        with contextlib.suppress(durable.Damaged):
+            record = read(place, number, study, trial)
+            record.check()
+            return record
+    return None
+
+
+def _numbers(place: Path) -> list[int]:
+    return sorted(int(name) for name in _names(place) if name.isdigit())
+
+
+def _begun_numbers(place: Path) -> list[int]:
+    return sorted(int(name.removesuffix(_BEGUN)) for name in _names(place) if name.endswith(_BEGUN))
+
+
+def _last_begun(place: Path) -> int:
+    return max([0, *_begun_numbers(place), *_numbers(place)])
+
+
+def _names(place: Path) -> list[str]:
+    try:
+        return [entry.name for entry in place.iterdir()]
+    except FileNotFoundError:
+        return []
+
+
+def _folders(place: Path) -> list[str]:
+    found = []
+    for name in _names(place):
+        with contextlib.suppress(BadName):
+            found.append(check_name(name, "name"))
+    return sorted(found)
+
+
+def _sweep(place: Path) -> None:
+    """Removes what a killed writer left; the caller holds the lock under which such things are written."""
+    for left in place.glob(f"{_NEW}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    durable.sweep(place)
+
+
+def _refuse_twin(place: Path) -> None:
+    """Two names that differ in case only are one folder on Windows and macOS; a lab may travel."""
+    for name in _names(place.parent):
+        if name != place.name and name.casefold() == place.name.casefold():
+            raise BadName(f"{place.name!r} cannot be used: there is {name!r} already, and they differ in case only")
+
+
+def _need(account: Mapping[str, Any], key: str, where: str) -> None:
+    if not account.get(key):
+        raise ValueError(f"{where} says nothing about {key!r}")

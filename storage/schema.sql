@@ -1,0 +1,258 @@
+-- The tables of results.duckdb. Everything in them comes from the records; nothing is kept here alone.
+-- Each trial is represented by its newest finished attempt (its newest attempt, where none finished); `attempts` has all.
+-- Times are UTC. Shares, recalls and the like go from 0 to 1.
+
+CREATE TABLE about (name VARCHAR, value VARCHAR);
+COMMENT ON TABLE about IS 'What this file is: version of its layout, DuckDB version, time of publishing.';
+COMMENT ON COLUMN about.name IS 'layout, duckdb or published';
+COMMENT ON COLUMN about.value IS 'the value as text; published is a UTC time';
+
+CREATE TABLE studies (study VARCHAR, kind VARCHAR, number INTEGER, fingerprint VARCHAR, account JSON);
+COMMENT ON TABLE studies IS 'What was noted about a study as a whole: the newest account of each kind.';
+COMMENT ON COLUMN studies.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN studies.kind IS 'inventory, split or comparison';
+COMMENT ON COLUMN studies.number IS 'how often this kind was noted with a new content, this one included';
+COMMENT ON COLUMN studies.fingerprint IS 'stands for the content: equal fingerprint, equal content';
+COMMENT ON COLUMN studies.account IS 'what was noted, as JSON';
+
+CREATE TABLE files (
+    study VARCHAR, path VARCHAR, class VARCHAR, recording VARCHAR, seconds DOUBLE, rate INTEGER, channels INTEGER,
+    format VARCHAR, bytes BIGINT, modified_ns BIGINT, content_hash VARCHAR, sound_hash VARCHAR, peak DOUBLE,
+    state VARCHAR, problem VARCHAR
+);
+COMMENT ON TABLE files IS 'The inventory: one row per file found in the source of a study, the ones left out included.';
+COMMENT ON COLUMN files.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN files.path IS 'path inside the source folder, with forward slashes';
+COMMENT ON COLUMN files.class IS 'class: the folder the file lies in';
+COMMENT ON COLUMN files.recording IS 'recording the file was cut from; files of one recording are never split up';
+COMMENT ON COLUMN files.seconds IS 'seconds of sound, counted by decoding all of it';
+COMMENT ON COLUMN files.rate IS 'samples per second (Hz) of the file';
+COMMENT ON COLUMN files.channels IS 'channels of the file';
+COMMENT ON COLUMN files.format IS 'what the file really is, whatever its name says, for example wav/pcm_24';
+COMMENT ON COLUMN files.bytes IS 'bytes on disk';
+COMMENT ON COLUMN files.modified_ns IS 'time of the last change of the file, nanoseconds since 1970 UTC';
+COMMENT ON COLUMN files.content_hash IS 'SHA-256 of the bytes of the file';
+COMMENT ON COLUMN files.sound_hash IS 'SHA-256 of the decoded samples: the same sound in two formats agrees';
+COMMENT ON COLUMN files.peak IS 'largest absolute sample, full scale is 1';
+COMMENT ON COLUMN files.state IS 'ok, warned (used, look at problem) or rejected (left out)';
+COMMENT ON COLUMN files.problem IS 'why it was warned about or rejected, in a sentence; empty when ok';
+
+CREATE TABLE splits (
+    study VARCHAR, path VARCHAR, class VARCHAR, recording VARCHAR, content_hash VARCHAR, part VARCHAR
+);
+COMMENT ON TABLE splits IS 'Which part each accepted file belongs to. Frozen: a file added later moves no other.';
+COMMENT ON COLUMN splits.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN splits.path IS 'path inside the source folder, with forward slashes';
+COMMENT ON COLUMN splits.class IS 'class of the file';
+COMMENT ON COLUMN splits.recording IS 'recording the file was cut from; all of its files are in the same part';
+COMMENT ON COLUMN splits.content_hash IS 'SHA-256 of the bytes of the file';
+COMMENT ON COLUMN splits.part IS 'train, validation or test';
+
+CREATE TABLE classes (
+    study VARCHAR, part VARCHAR, class VARCHAR, files BIGINT, recordings BIGINT, minutes DOUBLE, windows BIGINT
+);
+COMMENT ON TABLE classes IS 'How much there is of each class in each part, in four different units.';
+COMMENT ON COLUMN classes.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN classes.part IS 'train, validation or test';
+COMMENT ON COLUMN classes.class IS 'class';
+COMMENT ON COLUMN classes.files IS 'number of files';
+COMMENT ON COLUMN classes.recordings IS 'number of recordings (files of one recording count once)';
+COMMENT ON COLUMN classes.minutes IS 'minutes of sound';
+COMMENT ON COLUMN classes.windows IS 'number of windows that the model sees; NULL where it was not counted';
+
+CREATE TABLE attempts (
+    study VARCHAR, trial VARCHAR, attempt INTEGER, status VARCHAR, run_id VARCHAR, started TIMESTAMP, ended TIMESTAMP,
+    error VARCHAR, purpose VARCHAR, model_name VARCHAR, model_key VARCHAR, fingerprint VARCHAR,
+    selection_metric VARCHAR, selection_value DOUBLE, higher_is_better BOOLEAN,
+    seconds_spent DOUBLE, seconds_standalone DOUBLE, epochs_planned INTEGER, epochs_trained INTEGER,
+    epochs_done INTEGER, best_epoch INTEGER, stopped_early BOOLEAN, precision VARCHAR, machine VARCHAR,
+    micro_batch INTEGER, out_of_memory INTEGER, data_fingerprint VARCHAR, features_key VARCHAR, revision VARCHAR,
+    config JSON, changes JSON
+);
+COMMENT ON TABLE attempts IS 'Every attempt at every trial, the failed and the interrupted ones included.';
+COMMENT ON COLUMN attempts.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN attempts.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN attempts.attempt IS 'number of the attempt at this trial, from 1';
+COMMENT ON COLUMN attempts.status IS
+    'finished, failed, paused, diverged, or interrupted (the process ended without a word: killed, power cut)';
+COMMENT ON COLUMN attempts.run_id IS 'the Dagster run that made this attempt';
+COMMENT ON COLUMN attempts.started IS 'when the attempt began, UTC';
+COMMENT ON COLUMN attempts.ended IS 'when its record was written, UTC; NULL when interrupted';
+COMMENT ON COLUMN attempts.error IS 'why it did not finish, in a sentence; NULL when it did';
+COMMENT ON COLUMN attempts.purpose IS 'what the trial is meant to find out';
+COMMENT ON COLUMN attempts.model_name IS 'name under which the model is exported';
+COMMENT ON COLUMN attempts.model_key IS 'key of the best model among the artifacts';
+COMMENT ON COLUMN attempts.fingerprint IS 'stands for all that decides the numbers: configuration, data, revision';
+COMMENT ON COLUMN attempts.selection_metric IS 'the validation metric that the winner is chosen by';
+COMMENT ON COLUMN attempts.selection_value IS 'its value at the best epoch';
+COMMENT ON COLUMN attempts.higher_is_better IS 'whether a higher selection_value is the better one';
+COMMENT ON COLUMN attempts.seconds_spent IS 'seconds of wall clock that this attempt took';
+COMMENT ON COLUMN attempts.seconds_standalone IS
+    'seconds that all epochs of the trial took, whichever attempt or trial trained them: its cost if run alone';
+COMMENT ON COLUMN attempts.epochs_planned IS 'epochs the configuration asks for';
+COMMENT ON COLUMN attempts.epochs_trained IS 'epochs trained in this attempt; the others were found already trained';
+COMMENT ON COLUMN attempts.epochs_done IS 'epochs the trial has in all';
+COMMENT ON COLUMN attempts.best_epoch IS 'epoch whose weights are the model, from 1';
+COMMENT ON COLUMN attempts.stopped_early IS 'whether it stopped before the planned epochs for lack of progress';
+COMMENT ON COLUMN attempts.precision IS 'number format of the arithmetic: fp32 or bf16';
+COMMENT ON COLUMN attempts.machine IS 'machine it ran on';
+COMMENT ON COLUMN attempts.micro_batch IS 'samples put through at once; smaller than the batch after running out of memory';
+COMMENT ON COLUMN attempts.out_of_memory IS 'how many times memory ran out and the micro-batch was halved';
+COMMENT ON COLUMN attempts.data_fingerprint IS 'stands for the data: trials compare only where it is the same';
+COMMENT ON COLUMN attempts.features_key IS 'key of the features among the artifacts';
+COMMENT ON COLUMN attempts.revision IS 'revision of the study: changes when code changes what the numbers mean';
+COMMENT ON COLUMN attempts.config IS 'the whole configuration, as JSON';
+COMMENT ON COLUMN attempts.changes IS 'what differs from the defaults: setting to [before, after], as JSON';
+
+CREATE TABLE trials (
+    study VARCHAR, trial VARCHAR, attempt INTEGER, status VARCHAR, run_id VARCHAR, started TIMESTAMP, ended TIMESTAMP,
+    error VARCHAR, purpose VARCHAR, model_name VARCHAR, model_key VARCHAR, fingerprint VARCHAR,
+    selection_metric VARCHAR, selection_value DOUBLE, higher_is_better BOOLEAN,
+    seconds_spent DOUBLE, seconds_standalone DOUBLE, epochs_planned INTEGER, epochs_trained INTEGER,
+    epochs_done INTEGER, best_epoch INTEGER, stopped_early BOOLEAN, precision VARCHAR, machine VARCHAR,
+    micro_batch INTEGER, out_of_memory INTEGER, data_fingerprint VARCHAR, features_key VARCHAR, revision VARCHAR,
+    config JSON, changes JSON
+);
+COMMENT ON TABLE trials IS 'One row per trial: its newest finished attempt, or its newest attempt where none finished.';
+COMMENT ON COLUMN trials.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN trials.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN trials.attempt IS 'number of the attempt that this row and all other tables show';
+COMMENT ON COLUMN trials.status IS
+    'finished, failed, paused, diverged, or interrupted (the process ended without a word: killed, power cut)';
+COMMENT ON COLUMN trials.run_id IS 'the Dagster run that made this attempt';
+COMMENT ON COLUMN trials.started IS 'when the attempt began, UTC';
+COMMENT ON COLUMN trials.ended IS 'when its record was written, UTC; NULL when interrupted';
+COMMENT ON COLUMN trials.error IS 'why it did not finish, in a sentence; NULL when it did';
+COMMENT ON COLUMN trials.purpose IS 'what the trial is meant to find out';
+COMMENT ON COLUMN trials.model_name IS 'name under which the model is exported';
+COMMENT ON COLUMN trials.model_key IS 'key of the best model among the artifacts';
+COMMENT ON COLUMN trials.fingerprint IS 'stands for all that decides the numbers: configuration, data, revision';
+COMMENT ON COLUMN trials.selection_metric IS 'the validation metric that the winner is chosen by';
+COMMENT ON COLUMN trials.selection_value IS 'its value at the best epoch';
+COMMENT ON COLUMN trials.higher_is_better IS 'whether a higher selection_value is the better one';
+COMMENT ON COLUMN trials.seconds_spent IS 'seconds of wall clock that this attempt took';
+COMMENT ON COLUMN trials.seconds_standalone IS
+    'seconds that all epochs of the trial took, whichever attempt or trial trained them: its cost if run alone';
+COMMENT ON COLUMN trials.epochs_planned IS 'epochs the configuration asks for';
+COMMENT ON COLUMN trials.epochs_trained IS 'epochs trained in this attempt; the others were found already trained';
+COMMENT ON COLUMN trials.epochs_done IS 'epochs the trial has in all';
+COMMENT ON COLUMN trials.best_epoch IS 'epoch whose weights are the model, from 1';
+COMMENT ON COLUMN trials.stopped_early IS 'whether it stopped before the planned epochs for lack of progress';
+COMMENT ON COLUMN trials.precision IS 'number format of the arithmetic: fp32 or bf16';
+COMMENT ON COLUMN trials.machine IS 'machine it ran on';
+COMMENT ON COLUMN trials.micro_batch IS 'samples put through at once; smaller than the batch after running out of memory';
+COMMENT ON COLUMN trials.out_of_memory IS 'how many times memory ran out and the micro-batch was halved';
+COMMENT ON COLUMN trials.data_fingerprint IS 'stands for the data: trials compare only where it is the same';
+COMMENT ON COLUMN trials.features_key IS 'key of the features among the artifacts';
+COMMENT ON COLUMN trials.revision IS 'revision of the study: changes when code changes what the numbers mean';
+COMMENT ON COLUMN trials.config IS 'the whole configuration, as JSON';
+COMMENT ON COLUMN trials.changes IS 'what differs from the defaults: setting to [before, after], as JSON';
+
+CREATE TABLE settings (
+    study VARCHAR, trial VARCHAR, setting VARCHAR, value VARCHAR, number DOUBLE, changed BOOLEAN, before VARCHAR
+);
+COMMENT ON TABLE settings IS 'The configuration of each trial, one row per setting, to join and filter by.';
+COMMENT ON COLUMN settings.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN settings.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN settings.setting IS 'name of the setting, with dots where settings are nested';
+COMMENT ON COLUMN settings.value IS 'its value as text';
+COMMENT ON COLUMN settings.number IS 'its value as a number; NULL where it is none';
+COMMENT ON COLUMN settings.changed IS 'whether the trial says it differently from the defaults of the study';
+COMMENT ON COLUMN settings.before IS 'what the defaults say, where changed';
+
+CREATE TABLE epochs (
+    study VARCHAR, trial VARCHAR, epoch INTEGER, part VARCHAR, metric VARCHAR, value DOUBLE, seconds DOUBLE,
+    key VARCHAR
+);
+COMMENT ON TABLE epochs IS 'Every metric of every epoch of every trial.';
+COMMENT ON COLUMN epochs.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN epochs.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN epochs.epoch IS 'epoch, from 1';
+COMMENT ON COLUMN epochs.part IS 'train or validation';
+COMMENT ON COLUMN epochs.metric IS 'for example loss, accuracy, macro_f1, lr';
+COMMENT ON COLUMN epochs.value IS 'value of the metric; NULL where it was not a number';
+COMMENT ON COLUMN epochs.seconds IS 'seconds of wall clock that the epoch took (the same in all rows of the epoch)';
+COMMENT ON COLUMN epochs.key IS 'key of the training state after the epoch; trials that share it trained it once';
+
+CREATE TABLE metrics (
+    study VARCHAR, trial VARCHAR, part VARCHAR, level VARCHAR, metric VARCHAR, class VARCHAR, value DOUBLE,
+    low DOUBLE, high DOUBLE
+);
+COMMENT ON TABLE metrics IS 'What the model of each trial reaches, in tidy form: one row per number.';
+COMMENT ON COLUMN metrics.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN metrics.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN metrics.part IS 'validation or test';
+COMMENT ON COLUMN metrics.level IS 'what is counted: recording, or a smaller unit such as window';
+COMMENT ON COLUMN metrics.metric IS 'for example accuracy, macro_f1, recall, precision, f1, support';
+COMMENT ON COLUMN metrics.class IS 'class, for metrics of one class; NULL for metrics over all';
+COMMENT ON COLUMN metrics.value IS 'the number';
+COMMENT ON COLUMN metrics.low IS 'lower end of its 95 % interval over recordings';
+COMMENT ON COLUMN metrics.high IS 'upper end of its 95 % interval over recordings';
+
+CREATE TABLE confusion (
+    study VARCHAR, trial VARCHAR, part VARCHAR, level VARCHAR, actual VARCHAR, predicted VARCHAR, count BIGINT
+);
+COMMENT ON TABLE confusion IS 'What was taken for what.';
+COMMENT ON COLUMN confusion.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN confusion.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN confusion.part IS 'validation or test';
+COMMENT ON COLUMN confusion.level IS 'what is counted: recording, or a smaller unit such as window';
+COMMENT ON COLUMN confusion.actual IS 'class it is';
+COMMENT ON COLUMN confusion.predicted IS 'class it was taken for';
+COMMENT ON COLUMN confusion.count IS 'how many times';
+
+CREATE TABLE predictions (
+    study VARCHAR, trial VARCHAR, part VARCHAR, level VARCHAR, recording VARCHAR, path VARCHAR, window_number INTEGER,
+    start_seconds DOUBLE, actual VARCHAR, predicted VARCHAR, confidence DOUBLE, probabilities FLOAT[]
+);
+COMMENT ON TABLE predictions IS 'What the model said about each recording and each window outside the training part.';
+COMMENT ON COLUMN predictions.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN predictions.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN predictions.part IS 'validation or test';
+COMMENT ON COLUMN predictions.level IS 'recording, or a smaller unit such as window';
+COMMENT ON COLUMN predictions.recording IS 'recording it belongs to';
+COMMENT ON COLUMN predictions.path IS 'file it lies in, inside the source folder; NULL where a row speaks of several files';
+COMMENT ON COLUMN predictions.window_number IS 'number of the window in its file, from 0; NULL for recordings';
+COMMENT ON COLUMN predictions.start_seconds IS 'where the window begins in its file, seconds; NULL for recordings';
+COMMENT ON COLUMN predictions.actual IS 'class it is';
+COMMENT ON COLUMN predictions.predicted IS 'class it was taken for';
+COMMENT ON COLUMN predictions.confidence IS 'probability given to the predicted class';
+COMMENT ON COLUMN predictions.probabilities IS 'probability of every class, in the order of the classes of the study';
+
+CREATE TABLE draws (study VARCHAR, trial VARCHAR, epoch INTEGER, class VARCHAR, count BIGINT);
+COMMENT ON TABLE draws IS 'How many training windows of each class an epoch drew: what balancing really did.';
+COMMENT ON COLUMN draws.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN draws.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN draws.epoch IS 'epoch, from 1';
+COMMENT ON COLUMN draws.class IS 'class';
+COMMENT ON COLUMN draws.count IS 'windows drawn, repetitions included';
+
+CREATE TABLE comparisons (
+    study VARCHAR, trial VARCHAR, against VARCHAR, part VARCHAR, level VARCHAR, metric VARCHAR, class VARCHAR,
+    value DOUBLE, against_value DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE, probability DOUBLE,
+    verdict VARCHAR
+);
+COMMENT ON TABLE comparisons IS 'Trials compared in pairs on the same recordings, with the uncertainty of the difference.';
+COMMENT ON COLUMN comparisons.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN comparisons.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN comparisons.against IS 'the trial it is compared with';
+COMMENT ON COLUMN comparisons.part IS 'validation or test';
+COMMENT ON COLUMN comparisons.level IS 'what is counted: recording, or a smaller unit such as window';
+COMMENT ON COLUMN comparisons.metric IS 'for example accuracy, macro_f1, recall';
+COMMENT ON COLUMN comparisons.class IS 'class, for metrics of one class; NULL for metrics over all';
+COMMENT ON COLUMN comparisons.value IS 'value of the trial';
+COMMENT ON COLUMN comparisons.against_value IS 'value of the trial it is compared with';
+COMMENT ON COLUMN comparisons.difference IS 'value less against_value';
+COMMENT ON COLUMN comparisons.low IS 'lower end of the 95 % interval of the difference over recordings';
+COMMENT ON COLUMN comparisons.high IS 'upper end of the 95 % interval of the difference over recordings';
+COMMENT ON COLUMN comparisons.probability IS 'share of the resamplings of recordings in which the trial was ahead';
+COMMENT ON COLUMN comparisons.verdict IS 'the comparison in a sentence';
+
+CREATE TABLE row_counts (study VARCHAR, trial VARCHAR, kind VARCHAR, table_name VARCHAR, number INTEGER, rows BIGINT);
+COMMENT ON TABLE row_counts IS 'How many rows each record brought to each table: every publishing checks the tables by it.';
+COMMENT ON COLUMN row_counts.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN row_counts.trial IS 'trial the record is of; NULL for records of a whole study';
+COMMENT ON COLUMN row_counts.kind IS 'inventory, split or comparison, for records of a whole study; NULL for trials';
+COMMENT ON COLUMN row_counts.table_name IS 'table the rows are in';
+COMMENT ON COLUMN row_counts.number IS 'number of the attempt, or of the account of a study';
+COMMENT ON COLUMN row_counts.rows IS 'how many rows';
