@@ -88,4 +88,6 @@ class Recipe:
     micro_batch: int | None = None
     """Most items computed at once; None: the whole batch. Larger batches are accumulated. No part of the identity."""
     keep: Callable[[int, Sequence[EpochNote]], bool] = never
-    """keep(epoch, history so far): is the state of this earlier epoch kept too (a sibling may branch there)?"""
+    """keep(epoch, history so far): is the state of this earlier epoch kept too? Trials that share a beginning are given
+    a `keep` that knows the others: where they branch off, and which epoch is best for them. What was dropped and is
+    needed again is trained again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -54,9 +54,11 @@ class Machine:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Within it, matrix products are computed in the machine's precision."""
+        if self.precision == "fp32":
+            return nullcontext()
         import torch
 
-        return torch.autocast(self.device_type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        return torch.autocast(self.device_type, dtype=torch.bfloat16)
 
     def describe(self) -> str:
         """One line for a person."""
@@ -123,7 +125,7 @@ def fastest(seconds: dict[int, float]) -> int:
 
 
 def measure_threads(precision: Literal["fp32", "bf16"], budget_seconds: float = 1.5) -> dict[int, float]:
-    """Median seconds of one step of a piece of a transformer, for 1, 2, 4, ... threads up to the processors there are."""
+    """Median seconds of the same piece of a transformer with 1, 2, 4, ... threads, up to the processors there are."""
     import torch
 
     candidates = [1]
