@@ -83,6 +83,7 @@ def _unreachable(name: str, reason: str) -> ModelUnavailable:
     short = re.sub(r"\s+", " ", reason)[:200]
     return ModelUnavailable(
         f"the pretrained weights {name!r} are not on this machine, and the Hugging Face hub cannot be reached "
-        f"({short}). Either connect this machine to the internet once, they are then kept; or download {' and '.join(FILES)} "
-        f"elsewhere into a folder and set model.pretrained to it. (null trains from random weights.)"
+        f"({short}). Either connect this machine to the internet once, they are then kept; or download "
+        f"{' and '.join(FILES)} elsewhere into a folder and set model.pretrained to it. "
+        f"(null trains from random weights.)"
     )

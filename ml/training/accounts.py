@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +21,7 @@ class EpochNote:
     """Of the state (weights and optimizer) after this epoch."""
     settings: dict[str, Any]
     train: dict[str, float]
-    """Means per item over the epoch: "loss", and the sums that the lesson's `loss` returned under their names, but
-    "correct" is told as "accuracy"."""
+    """Means per item over the epoch: "loss", and every sum that the lesson's `loss` returned, under its name."""
     validation: dict[str, float]
     seconds: float
     """Wall-clock seconds of training and validation, without saving."""
@@ -32,6 +31,8 @@ class EpochNote:
     """Items computed at once at the end of the epoch; smaller than the batch after an out-of-memory."""
     out_of_memory: int = 0
     """How many times memory ran out in this epoch and the micro-batch was halved."""
+    draws: dict[str, int] = field(default_factory=dict)
+    """Items of each class that this epoch trained on."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -157,6 +157,7 @@ class _Walk:
             validation=validation,
             seconds=time.perf_counter() - began,
             items=sums.items,
+            draws=sums.draws,
             micro_batch=sums.micro_batch,
             out_of_memory=sums.out_of_memory,
         )

@@ -49,10 +49,13 @@ class Lesson(Protocol):
     def order(self, epoch: int) -> np.ndarray:
         """int64 sample indices in the order in which they are trained: the whole epoch."""
 
+    def draws(self, order: np.ndarray) -> dict[str, int]:
+        """How many items of each class `order` holds, for the epoch's account; {} where that says nothing."""
+
     def loss(
         self, model: nn.Module, indices: np.ndarray, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
-        """The SUM of the losses over a micro-batch, and further sums over it, such as {"correct": how many were right}.
+        """The SUM of the losses over a micro-batch, and further sums over it, such as {"accuracy": how many were right}.
 
         Called in training mode, within autocast where the machine computes in bf16 (take logits to float before the
         loss). `generator` lives on the machine's device and is seeded by (seed, epoch): augmentation draws from it.

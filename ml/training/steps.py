@@ -16,9 +16,6 @@ from ml.training.ledger import LOSS, NORM, Ledger
 from ml.training.lesson import Lesson, Recipe
 from ml.training.machine import Machine
 
-TOLD_AS = {"correct": "accuracy"}
-"""Sums whose mean per item has a name of its own."""
-
 ALLOCATION_FAILED = ("DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """How some allocators say that memory ran out, by a plain RuntimeError."""
 
@@ -30,6 +27,8 @@ class EpochSums:
     means: dict[str, float]
     """Per item."""
     items: int
+    draws: dict[str, int]
+    """Items per class."""
     micro_batch: int
     out_of_memory: int
 
@@ -58,12 +57,14 @@ def train_epoch(
     for start in range(0, len(order), batch):
         micro = steps.take(order[start : start + batch], micro)
     steps.ledger.settle()
-    means = {
-        TOLD_AS.get(name, name): value / len(order)
-        for name, value in steps.ledger.sums.items()
-        if name not in (NORM, "items")
-    }
-    return EpochSums(means=means, items=len(order), micro_batch=micro, out_of_memory=steps.out_of_memory)
+    means = {name: value / len(order) for name, value in steps.ledger.sums.items() if name != NORM}
+    return EpochSums(
+        means=means,
+        items=len(order),
+        draws=lesson.draws(order),
+        micro_batch=micro,
+        out_of_memory=steps.out_of_memory,
+    )
 
 
 class _Steps:
