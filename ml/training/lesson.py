@@ -55,7 +55,7 @@ class Lesson(Protocol):
     def loss(
         self, model: nn.Module, indices: np.ndarray, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
-        """The SUM of the losses over a micro-batch, and further sums over it, such as {"accuracy": how many were right}.
+        """The SUM of the losses over a micro-batch, and further sums over it such as {"accuracy": how many were right}.
 
         Called in training mode, within autocast where the machine computes in bf16 (take logits to float before the
         loss). `generator` lives on the machine's device and is seeded by (seed, epoch): augmentation draws from it.
