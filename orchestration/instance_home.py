@@ -6,8 +6,15 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 SETTINGS = Path(__file__).with_name("instance") / "dagster.yaml"
+
+POOL = "machine"
+"""The pool of everything that trains: one run at a time, because the machine has one GPU (or its cores) to give."""
 
 
 def prepare_instance(home: Path) -> None:
@@ -24,6 +31,16 @@ def prepare_instance(home: Path) -> None:
         _replace(target, wanted)
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+
+
+def limit_pool(instance: dg.DagsterInstance) -> None:
+    """Makes the limit of POOL hold from the first run on.
+
+    Dagster learns of a pool when it first sees a run that names it, and lets all runs of that first look pass: two
+    trainings would start at once in a new lab.
+    """
+    if POOL not in instance.event_log_storage.get_concurrency_keys():
+        instance.event_log_storage.initialize_concurrency_limit_to_default(POOL)
 
 
 def _replace(target: Path, content: bytes) -> None:

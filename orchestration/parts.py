@@ -22,8 +22,8 @@ _LOGGED = re.compile(
     r"^\d{4}-\d\d-\d\d (?P<time>\d\d:\d\d:\d\d) \S+ - (?P<logger>\S+) - (?P<level>[A-Z]+) - (?P<text>.*)$"
 )
 _ROUTINE = re.compile(
-    r"Checking for new runs|No runs|Collected \d+ runs for monitoring|Checking run |Not checking for|^Daemon heartbeat"
-    r"|SchedulerDaemon|No (enabled|active)|Received \S+ event for location"
+    r"Priority sorting|configured with the following daemons|Collected \d+ runs for monitoring|Checking run "
+    r"|runs are currently in progress\. Maximum|Received \S+ event for location|Not checking for|No enabled"
 )
 _OF_A_RUN = re.compile(
     r"^(?P<job>\S+) - (?P<run>[0-9a-f-]{36}) - (?:\d+ - )?(?:(?P<step>\S+) - )?(?P<kind>[A-Z_]+) - (?P<text>.*)$"
@@ -87,6 +87,7 @@ def start(name: str, arguments: Sequence[str], logs: Path, environment: Mapping[
         with suppress(OSError):  # Windows, while a run of the time before still writes to it
             log.replace(log.with_suffix(".before.log"))
     with log.open("ab") as output:
+        already = output.tell()
         process = subprocess.Popen(
             [sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
@@ -96,7 +97,7 @@ def start(name: str, arguments: Sequence[str], logs: Path, environment: Mapping[
             start_new_session=os.name == "posix",
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
-    return Part(name, process, log, _read=0 if log.stat().st_size == 0 else log.stat().st_size)
+    return Part(name, process, log, already)
 
 
 def worth_showing(line: str) -> str | None:
@@ -110,9 +111,7 @@ def worth_showing(line: str) -> str | None:
             return None
         step = f" {event['step']}" if event["step"] else ""
         return f"{found['time']} run {event['run'][:8]}{step}: {event['text']}"
-    if found["level"] in ("DEBUG", "INFO") and _ROUTINE.search(found["text"]):
-        return None
-    if found["level"] == "DEBUG":
+    if found["level"] == "DEBUG" or (found["level"] == "INFO" and _ROUTINE.search(found["text"])):
         return None
     level = "" if found["level"] == "INFO" else f" {found['level']}:"
     return f"{found['time']}{level} {found['text']}"

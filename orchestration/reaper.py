@@ -65,8 +65,9 @@ def reap(instance: dg.DagsterInstance) -> list[Reaped]:
     """Ends, in Dagster's books, each run in progress whose process is gone; run retries then start as set.
 
     A run that was being canceled becomes canceled (nobody wants it retried), any other failed. Runs that wait in the
-    queue are left alone. Must not run beside a daemon that is just launching runs.
+    queue are left alone.
     """
+    _let_retries_see(instance)
     in_progress = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
     records = instance.get_run_records(filters=dg.RunsFilter(statuses=in_progress))
     reaped = []
@@ -88,6 +89,18 @@ def reap(instance: dg.DagsterInstance) -> list[Reaped]:
             instance.report_run_failed(fresh, sentence)
         reaped.append(Reaped(run.run_id, run.job_name, fresh.status.value, sentence))
     return reaped
+
+
+def _let_retries_see(instance: dg.DagsterInstance) -> None:
+    """A daemon that has never run in this lab would ignore all that failed before it: begin its list here."""
+    keys = {
+        f"EVENT_LOG_CONSUMER_CURSOR-{kind.value}"
+        for kind in (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS)
+    }
+    missing = keys - set(instance.daemon_cursor_storage.get_cursor_values(keys))
+    if missing:
+        newest = str(instance.event_log_storage.get_maximum_record_id() or 0)
+        instance.daemon_cursor_storage.set_cursor_values(dict.fromkeys(missing, newest))
 
 
 def _process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> _Process | None:

@@ -26,7 +26,7 @@ import psutil
 import yaml
 from filelock import FileLock, Timeout
 
-from orchestration.instance_home import prepare_instance
+from orchestration.instance_home import limit_pool, prepare_instance
 from orchestration.parts import Part, start
 from orchestration.webserver import HOST
 
@@ -86,7 +86,7 @@ class _Up:
                 signal.signal(getattr(signal, name), self._asked_to_end)
         _say(f"starting on {self.lab_root} …")
         prepare_instance(self.home)
-        self._reap()
+        self._put_in_order()
         died = None
         try:
             died = self._start_code_server() or self._start_others() or self._watch()
@@ -107,12 +107,14 @@ class _Up:
         self.stopped_by += 1
         self.stop.set()
 
-    def _reap(self) -> None:
+    def _put_in_order(self) -> None:
+        """What a power cut may have left, before anything new starts."""
         import dagster as dg
 
         from orchestration.reaper import reap
 
         with dg.DagsterInstance.get() as instance:
+            limit_pool(instance)
             for gone in reap(instance):
                 _say(f"run {gone.run_id[:8]} ({gone.job}) was {gone.was}: {gone.sentence}")
             if not _in_progress(instance):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from orchestration.instance_home import POOL
+
 
 def lab() -> Path:
     return Path(os.environ["NOCTURNE_LAB"])
@@ -21,7 +23,7 @@ def quick() -> None:
     (lab() / "quick.txt").write_text(str(os.getpid()))
 
 
-@dg.asset(pool="gpu")
+@dg.asset(pool=POOL)
 def slow() -> None:
     """Works until the file `go.txt` appears in the lab, for at most a minute."""
     number = len(list(lab().glob("slow-began-*.txt")))
