@@ -1,15 +1,28 @@
-"""Samples out of an audio file, block by block: however long the file, memory stays at one block."""
+"""Sound out of an audio file, block by block: however long the file, memory stays at one block."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+FORMATS = {
+    "WAV": (".wav", ".wave"),
+    "WAVEX": (".wav", ".wave"),
+    "RF64": (".wav", ".wave", ".rf64"),
+    "FLAC": (".flac",),
+    "OGG": (".ogg", ".oga", ".opus"),
+    "MP3": (".mp3",),
+    "AIFF": (".aif", ".aiff"),
+}
+"""What is read: libsndfile's name of each format, and the endings that its files have. Everything else is refused."""
+SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
-def open_stream(file: Path | BinaryIO) -> Any:
+
+def open_stream(file: Path | BinaryIO | SourceFile) -> Any:
     """A `soundfile.SoundFile` that is read from its beginning to its end.
 
     soundfile seeks after every read, and an MP3 decoder loses what it has borrowed from earlier frames with each seek:
@@ -47,3 +60,27 @@ def read_mono(path: Path, rate: int, block_seconds: float = 30.0) -> Iterator[np
                 yield mono
             if last:
                 return
+
+
+class SourceFile:
+    """An open file that remembers why reading it failed.
+
+    The decoder reads through callbacks in which an error would be lost, and a dead drive would look like a short file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.problem: OSError | None = None
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return self._file.readinto(buffer)  # type: ignore[attr-defined]
+        except OSError as problem:
+            self.problem = problem
+            return 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()

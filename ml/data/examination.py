@@ -1,0 +1,232 @@
+"""A verdict on one audio file, from reading and decoding all of it.
+
+A truncated or damaged file must be found in the evening, not in the third epoch: so every sample is decoded once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ml.data.audio import FORMATS, SourceFile, open_stream
+from ml.data.containers import id3_bytes, judge_length, says_its_length
+from ml.data.levels import Levels
+
+SMALL_BYTES = 64 * 1024**2
+"""Files up to here are read once into memory, then hashed and decoded there; larger ones are read twice."""
+BLOCK_SAMPLES = 1 << 18
+"""Samples of all channels decoded at a time."""
+UNKNOWN_FRAMES = 1 << 62
+"""libsndfile's way of saying that the header does not give the length (a FLAC written to a pipe)."""
+MP3_SLACK_FRAMES = 2 * 1152
+"""What an MP3 may lack of the length in its tag: encoder delay, counted by some writers and not by others."""
+
+
+@dataclass(frozen=True)
+class AudioLimits:
+    """What a file may be: lengths in seconds, rates in Hz, sizes in bytes of float32 samples."""
+
+    min_seconds: float = 0.05
+    max_seconds: float = 12 * 3600.0
+    min_rate: int = 4_000
+    max_rate: int = 384_000
+    max_channels: int = 64
+    unsuspicious_bytes: int = 256 * 1024**2
+    max_unpacking: float = 600.0
+
+
+@dataclass(frozen=True)
+class AudioFacts:
+    """What one look at a file found. `state` is "ok", "warned" or "rejected"; `problem` says why, "" when ok.
+
+    `content_hash` is the sha256 of the bytes, "" when the verdict rests on circumstances and not on the bytes (no
+    permission, changed while it was read, refused by a limit): such a verdict is not to be remembered. `sound_hash` is
+    the sha256 of the decoded samples: a WAV and a FLAC of the same sound agree. `peak`: full scale = 1.
+    """
+
+    seconds: float = 0.0
+    rate: int = 0
+    channels: int = 0
+    format: str = ""
+    bytes: int = 0
+    modified_ns: int = 0
+    content_hash: str = ""
+    sound_hash: str = ""
+    peak: float = 0.0
+    state: str = "ok"
+    problem: str = ""
+
+
+class _Rejected(Exception):
+    """The sentence of a verdict, on its way out of the examination."""
+
+
+def examine(path: Path, limits: AudioLimits) -> AudioFacts:
+    """A verdict on one file after reading and decoding all of it.
+
+    Never waits on a pipe or a device and never holds more than a block (or a small file) in memory. A native crash is
+    possible with hostile bytes, so call it in a child. Errors of the drive itself are raised as OSError.
+    """
+    found: dict[str, Any] = {}
+    warnings: list[str] = []
+    try:
+        _examine(path, limits, found, warnings)
+    except _Rejected as verdict:
+        return AudioFacts(**found, state="rejected", problem=str(verdict))
+    return AudioFacts(**found, state="warned" if warnings else "ok", problem="; ".join(warnings))
+
+
+def _examine(path: Path, limits: AudioLimits, found: dict[str, Any], warnings: list[str]) -> None:
+    try:
+        # Opening a named pipe without O_NONBLOCK waits for a writer, for ever.
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except PermissionError:
+        raise _Rejected("not readable: permission denied; give this user the right to read it") from None
+    with os.fdopen(number, "rb") as file:
+        before = os.fstat(number)
+        found |= {"bytes": before.st_size, "modified_ns": before.st_mtime_ns}
+        if not stat.S_ISREG(before.st_mode):
+            raise _Rejected("not a regular file")
+        if before.st_size == 0:
+            raise _Rejected("empty: 0 bytes")
+        if before.st_size <= SMALL_BYTES:
+            content = file.read()
+            found["content_hash"] = hashlib.sha256(content).hexdigest()
+            source: BinaryIO | SourceFile = io.BytesIO(content)
+            inspected: io.BufferedIOBase = io.BytesIO(content)
+        else:
+            source, inspected = SourceFile(file), file
+        verdict = None
+        try:
+            _decode(path, source, inspected, limits, found, warnings)
+        except _Rejected as rejected:
+            verdict = rejected
+        if isinstance(source, SourceFile) and source.problem is not None:
+            raise source.problem
+        if not _identity(before) == _identity(os.fstat(number)) == _identity(path.stat()):
+            found["content_hash"] = ""
+            verdict = _Rejected("it changed while it was read; look again when it has been copied completely")
+    if verdict is not None:
+        raise verdict
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _decode(
+    path: Path,
+    source: BinaryIO | SourceFile,
+    inspected: io.BufferedIOBase,
+    limits: AudioLimits,
+    found: dict[str, Any],
+    warnings: list[str],
+) -> None:
+    import soundfile
+
+    try:
+        stream = open_stream(source)
+    except soundfile.LibsndfileError as problem:
+        raise _Rejected(f"not audio that can be read: {_reason(problem)}") from None
+    with closing(stream) as sound:
+        name, promised = sound.format, sound.frames if sound.frames < UNKNOWN_FRAMES else 0
+        found |= {"format": f"{name.replace('WAVEX', 'WAV')}/{sound.subtype}".lower()}
+        found |= {"rate": sound.samplerate, "channels": sound.channels}
+        _refuse_by_header(sound, limits, found)
+        if path.suffix.lower() not in FORMATS[name]:
+            warnings.append(f"its name ends in {path.suffix}, it is {found['format']}")
+
+    if isinstance(source, SourceFile):
+        inspected.seek(0)
+        found["content_hash"] = hashlib.file_digest(inspected, "sha256").hexdigest()
+    state, sentence = judge_length(inspected, name)
+    if state == "rejected":
+        raise _Rejected(sentence)
+    if state == "warned":
+        warnings.append(sentence)
+    inspected.seek(0)
+    head = inspected.read(10)
+    inspected.seek(id3_bytes(head))
+    exact = name != "MP3" or says_its_length(inspected.read(4096))
+
+    source.seek(0)
+    with closing(open_stream(source)) as sound:
+        levels = _read_all(sound, limits, found)
+    found["seconds"] = levels.frames / found["rate"]
+    if exact and levels.frames < promised - (MP3_SLACK_FRAMES if name == "MP3" else 0):
+        raise _Rejected(
+            f"cut off or damaged: it promises {promised / found['rate']:.2f} s of sound, "
+            f"{found['seconds']:.2f} s can be read; copy it again"
+        )
+    if found["seconds"] < limits.min_seconds:
+        found["content_hash"] = ""
+        raise _Rejected(f"too short: {found['seconds']:.3g} s, at least {limits.min_seconds:g} s are needed")
+    if levels.silent:
+        raise _Rejected("silent from beginning to end: there is nothing to learn from it")
+    warnings += levels.warnings()
+
+
+def _refuse_by_header(sound: Any, limits: AudioLimits, found: dict[str, Any]) -> None:
+    """What can be refused before a single sample is unpacked."""
+    rate, channels = sound.samplerate, sound.channels
+    if sound.format not in FORMATS:
+        raise _Rejected(f"its format is {found['format']}, which is not read; convert it to WAV or FLAC")
+    if not limits.min_rate <= rate <= limits.max_rate:
+        raise _Rejected(f"its sample rate is {rate:,} Hz, outside {limits.min_rate:,} to {limits.max_rate:,} Hz")
+    if channels > limits.max_channels:
+        raise _Rejected(f"it has {channels} channels, more than {limits.max_channels}")
+    if sound.frames < UNKNOWN_FRAMES:
+        _refuse_by_length(sound.frames, limits, found)
+
+
+def _refuse_by_length(frames: int, limits: AudioLimits, found: dict[str, Any]) -> None:
+    seconds, unpacked = frames / found["rate"], frames * found["channels"] * 4
+    packed = found["bytes"]
+    if unpacked > limits.unsuspicious_bytes and unpacked > limits.max_unpacking * packed:
+        raise _Rejected(
+            f"{packed / 1e6:,.1f} MB would unpack to {unpacked / 1e6:,.0f} MB: no recording packs like that"
+        )
+    if seconds > limits.max_seconds:
+        found["content_hash"] = ""
+        raise _Rejected(
+            f"too long: {seconds / 3600:.1f} h, one file may have {limits.max_seconds / 3600:g} h; cut it into parts"
+        )
+
+
+def _read_all(sound: Any, limits: AudioLimits, found: dict[str, Any]) -> Levels:
+    """Decode to the end, whatever length the header gave, and note peak and hash of the sound."""
+    import soundfile
+
+    levels = Levels(sound.channels)
+    digest = hashlib.sha256(f"{sound.samplerate} Hz, {sound.channels} channels\n".encode())
+    length = max(1, BLOCK_SAMPLES // sound.channels)
+    while True:
+        try:
+            block = sound.read(length, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as problem:
+            place = levels.frames / sound.samplerate
+            raise _Rejected(f"damaged: reading fails after {place:.2f} s: {_reason(problem)}") from None
+        if not len(block):
+            break
+        levels.add(block)
+        if not levels.finite:
+            place = (levels.frames - len(block)) / sound.samplerate
+            raise _Rejected(f"it holds values that are no numbers (NaN or infinite), from about {place:.2f} s on")
+        _refuse_by_length(levels.frames, limits, found)
+        digest.update(np.ascontiguousarray(block, dtype="<f4").data)
+    if levels.frames:
+        found |= {"peak": levels.peak, "sound_hash": digest.hexdigest()}
+    return levels
+
+
+def _reason(problem: Any) -> str:
+    """libsndfile's own words, without its address of the file object."""
+    return str(problem.error_string).strip().rstrip(".")

@@ -1,0 +1,214 @@
+"""The inventory of a source folder: one row per audio file with a verdict, and unchanged files are not read again."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+from pydantic import Field
+
+from ml.config import Config
+from ml.data.children import ChildFailure, map_in_children
+from ml.data.duplicates import mark_duplicates, own_verdict
+from ml.data.examination import AudioFacts, AudioLimits, examine
+from ml.data.grouping import compiled, group_of
+from ml.data.listing import Entry, list_source, require_present
+from ml.data.source import SourceError, SourceVanished
+
+__all__ = ["Inventory", "InventoryConfig", "SourceError", "SourceVanished", "take_inventory"]
+
+COLUMNS = {
+    "path": "str",
+    "label": "str",
+    "group": "str",
+    "seconds": "float64",
+    "rate": "int64",
+    "channels": "int64",
+    "format": "str",
+    "bytes": "int64",
+    "modified_ns": "int64",
+    "content_hash": "str",
+    "sound_hash": "str",
+    "peak": "float64",
+    "state": "str",
+    "problem": "str",
+}
+"""Of `Inventory.files`: path is POSIX and relative to the source; hashes are sha256 in hexadecimal, or ""."""
+
+SECONDS_PER_FILE, SECONDS_PER_MB = 30.0, 1.0
+"""How long reading a file may take: a network drive may crawl at 1 MB/s; what takes longer hangs."""
+
+
+class InventoryConfig(Config):
+    """What is looked for in the source, and when to stop on purpose."""
+
+    classes: tuple[str, ...] = ()
+    """Class folders that must be there; empty = every folder of the source is a class."""
+    group_pattern: str | None = None
+    """Regular expression with (?P<group>…), searched in the path below the class folder, that names the recording a
+    file was cut from; null = the file's stem without a trailing part number."""
+    min_seconds: float = Field(default=0.05, ge=0)
+    """Shorter files are rejected."""
+    max_seconds_per_file: float = Field(default=12 * 3600.0, gt=0)
+    """Longer files are rejected."""
+    max_rejected_share: float = Field(default=0.5, ge=0, le=1)
+    """With a larger share of rejected files something is wrong with the source: stop on purpose."""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """One row per audio file, sorted by path, and sentences about everything else that was found."""
+
+    files: pd.DataFrame
+    notes: list[str]
+
+
+def take_inventory(
+    source: Path,
+    config: InventoryConfig,
+    known: pd.DataFrame | None,
+    *,
+    workers: int,
+    progress: Callable[[float, str], None] | None = None,
+) -> Inventory:
+    """Look at every file of `source` (CLASS/**/file) that is not in `known`, an earlier inventory, unchanged.
+
+    Raises `SourceError` when a person has to do something about the source, `SourceVanished` when it went away while
+    it was read: an inventory is whole or it is not made.
+    """
+    pattern = compiled(config.group_pattern)
+    listing = list_source(source, config.classes)
+    if not listing.entries:
+        require_present(source, listing.folders)
+        raise SourceError(_nothing_found(source, config, listing.notes))
+
+    remembered = _remembered(known, config)
+    facts: dict[str, AudioFacts] = {}
+    unread: list[Entry] = []
+    for entry in listing.entries:
+        row = remembered.get((entry.path, entry.bytes, entry.modified_ns))
+        if entry.refusal:
+            facts[entry.path] = AudioFacts(state="rejected", problem=entry.refusal)
+        elif row is not None:
+            facts[entry.path] = row
+        else:
+            unread.append(entry)
+    try:
+        facts |= _examined(source, unread, config, workers, progress)
+    except SourceVanished as problem:
+        require_present(source, listing.folders)
+        raise SourceVanished(problem.errno, f"{problem.strerror}; {source} went away while it was read") from problem
+    require_present(source, listing.folders)
+
+    files = mark_duplicates(_table(facts, pattern))
+    notes = listing.notes + _notes_on_groups(files)
+    _require_usable(source, files, config, notes)
+    return Inventory(files, notes)
+
+
+def _remembered(known: pd.DataFrame | None, config: InventoryConfig) -> dict[tuple[str, int, int], AudioFacts]:
+    """What earlier looks found, by (path, bytes, modified_ns). Only verdicts on the bytes themselves are kept."""
+    if known is None or known.empty:
+        return {}
+    names = [name for name in COLUMNS if name not in ("path", "label", "group")]
+    kept: dict[tuple[str, int, int], AudioFacts] = {}
+    for path, *values in known[["path", *names]].itertuples(index=False, name=None):
+        row = dict(zip(names, values, strict=True))
+        row["state"], row["problem"] = own_verdict(row["state"], row["problem"])
+        within = config.min_seconds <= row["seconds"] <= config.max_seconds_per_file
+        if row["content_hash"] and (within or row["state"] == "rejected"):
+            kept[path, row["bytes"], row["modified_ns"]] = AudioFacts(**row)
+    return kept
+
+
+def _examined(
+    source: Path,
+    unread: list[Entry],
+    config: InventoryConfig,
+    workers: int,
+    progress: Callable[[float, str], None] | None,
+) -> dict[str, AudioFacts]:
+    """Verdicts on the files that have to be read, the largest first so that no long one is left for the end."""
+    entries = {source / entry.path: entry for entry in sorted(unread, key=lambda entry: -entry.bytes)}
+    limits = AudioLimits(min_seconds=config.min_seconds, max_seconds=config.max_seconds_per_file)
+    facts: dict[str, AudioFacts] = {}
+    total, read, began = sum(entry.bytes for entry in unread), 0, time.monotonic()
+    for path, found in map_in_children(
+        partial(examine, limits=limits),
+        entries,
+        workers=workers,
+        seconds_allowed=lambda path: SECONDS_PER_FILE + SECONDS_PER_MB * entries[path].bytes / 1e6,
+    ):
+        entry = entries[path]
+        if isinstance(found, ChildFailure):
+            why = found.reason if found.kind != "raised" else f"cannot be read: {found.reason}"
+            found = AudioFacts(bytes=entry.bytes, modified_ns=entry.modified_ns, state="rejected", problem=why)
+        facts[entry.path] = found
+        read += entry.bytes
+        if progress is not None:
+            share = read / total if total else len(facts) / len(unread)
+            left = (time.monotonic() - began) * (1 - share) / share if share else 0.0
+            progress(share, f"{len(facts)} of {len(unread)} files, {_duration(left)} left")
+    return facts
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def _table(facts: dict[str, AudioFacts], pattern: re.Pattern[str] | None) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for path in sorted(facts):
+        parts = PurePosixPath(path)
+        rows.append({"path": path, "label": parts.parts[0], "group": group_of(parts, pattern), **vars(facts[path])})
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _notes_on_groups(files: pd.DataFrame) -> list[str]:
+    """Groups that swallow a class: usually names whose number is the recording and not a part of it."""
+    notes = []
+    for label, rows in files[files["state"] != "rejected"].groupby("label"):
+        group, count = Counter(rows["group"]).most_common(1)[0]
+        if len(rows) >= 10 and count > len(rows) / 2:
+            notes.append(
+                f"{label}: {count} of {len(rows)} files count as one recording, {group!r}; "
+                "if they are several, set `group_pattern`"
+            )
+    return notes
+
+
+def _require_usable(source: Path, files: pd.DataFrame, config: InventoryConfig, notes: list[str]) -> None:
+    rejected = files[files["state"] == "rejected"]
+    if len(rejected) > config.max_rejected_share * len(files):
+        first = "; ".join(f"{row.path!r}: {row.problem}" for row in rejected.head(3).itertuples())
+        raise SourceError(
+            f"{source}: {len(rejected)} of {len(files)} files cannot be used, more than the share of "
+            f"{config.max_rejected_share:g} at which it stops on purpose (`max_rejected_share`). The first: {first}"
+        )
+    usable = set(files.loc[files["state"] != "rejected", "label"])
+    without = [name for name in config.classes if name not in usable]
+    if without:
+        raise SourceError(_without_files(source, without, files, notes))
+
+
+def _without_files(source: Path, without: list[str], files: pd.DataFrame, notes: list[str]) -> str:
+    counts = Counter(files["label"])
+    said = ", ".join(
+        f"{name} (all {counts[name]} rejected)" if counts[name] else f"{name} (no audio file found)" for name in without
+    )
+    about = [note for note in notes if note.startswith(tuple(without)) or "meant as" in note]
+    return f"{source}: no usable file for the class {said}" + (f". {'; '.join(about)}" if about else "")
+
+
+def _nothing_found(source: Path, config: InventoryConfig, notes: list[str]) -> str:
+    expected = ", ".join(config.classes) or "one folder per class"
+    return f"{source}: no audio files found; expected {expected}, with files in them" + (
+        f". Found: {'; '.join(notes)}" if notes else "; the folder is empty"
+    )
