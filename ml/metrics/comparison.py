@@ -1,0 +1,59 @@
+"""Is one trial really better than another? Compared recording by recording, on the recordings that both have judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from ml.metrics.uncertainty import paired_bootstrap, paired_p_value
+
+
+def compare_with_leader(predictions: Mapping[str, pd.DataFrame], leader: str, part: str) -> pd.DataFrame:
+    """Each trial against the leader on `part`: accuracy over recordings, its difference, and how sure that is.
+
+    `predictions` maps a trial to its recording-level rows (columns part, path, actual, predicted).
+    """
+    judged = {name: _right(frame, part) for name, frame in predictions.items()}
+    rows = [_compare(name, right, leader, judged[leader], part) for name, right in judged.items() if name != leader]
+    return pd.DataFrame(rows)
+
+
+def _right(frame: pd.DataFrame, part: str) -> pd.Series:
+    rows = frame[frame["part"] == part].set_index("path")
+    return rows["actual"] == rows["predicted"]
+
+
+def _compare(name: str, right: pd.Series, leader: str, leaders: pd.Series, part: str) -> dict[str, object]:
+    both = pd.concat([right.rename("own"), leaders.rename("leader")], axis=1, join="inner").astype(bool)
+    own, other = both["own"].to_numpy(), both["leader"].to_numpy()
+    better, worse = int((own & ~other).sum()), int((~own & other).sum())
+    difference = own.astype(float) - other.astype(float)
+    low, high, ahead = paired_bootstrap(difference)
+    return {
+        "trial": name,
+        "against": leader,
+        "part": part,
+        "level": "recording",
+        "metric": "accuracy",
+        "value": float(own.mean()) if len(own) else np.nan,
+        "against_value": float(other.mean()) if len(other) else np.nan,
+        "difference": float(difference.mean()) if len(own) else np.nan,
+        "low": low,
+        "high": high,
+        "probability": ahead,
+        "verdict": _verdict(better, worse, len(both)),
+    }
+
+
+def _verdict(better: int, worse: int, recordings: int) -> str:
+    if recordings == 0:
+        return "cannot be compared: no recording was judged by both"
+    if better == worse == 0:
+        return f"the same answer on all {recordings} recordings"
+    said = f"right on {better} and wrong on {worse} of {recordings} recordings where the leader is the other way round"
+    p_value = paired_p_value(better, worse)
+    if p_value >= 0.05:
+        return f"cannot be told apart: {said} (p = {p_value:.2g})"
+    return f"{'worse' if worse > better else 'better'} than the leader: {said} (p = {p_value:.2g})"

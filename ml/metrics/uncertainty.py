@@ -1,0 +1,67 @@
+"""How sure a figure is, when what was tested are a few recordings.
+
+Windows of one recording stand and fall together, so the unit of every interval here is the recording, never the window.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+Z95 = 1.959963984540054
+"""Two-sided 95 % point of the normal distribution."""
+
+
+def wilson(hits: int, tries: int) -> tuple[float, float]:
+    """95 % interval of a share of `tries` independent recordings (Wilson 1927); honest for few tries and for 0 or 1."""
+    if tries == 0:
+        return (0.0, 1.0)
+    share = hits / tries
+    scale = 1 + Z95**2 / tries
+    centre = (share + Z95**2 / (2 * tries)) / scale
+    half = Z95 * math.sqrt(share * (1 - share) / tries + Z95**2 / (4 * tries**2)) / scale
+    return (max(0.0, centre - half), min(1.0, centre + half))
+
+
+def recording_bootstrap(
+    hits: np.ndarray, counts: np.ndarray, *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of `sum(hits) / sum(counts)` when whole recordings are drawn again with replacement.
+
+    `hits` and `counts` have one entry per recording: right windows, and windows.
+    """
+    recordings = len(counts)
+    if recordings < 2:
+        return (0.0, 1.0)
+    picks = np.random.default_rng(seed).multinomial(recordings, np.full(recordings, 1 / recordings), size=draws)
+    shares = (picks @ hits) / np.maximum(picks @ counts, 1)
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return (float(low), float(high))
+
+
+def paired_bootstrap(difference: np.ndarray, *, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """95 % interval of the mean of `difference` (one entry per recording), and the share of draws above zero.
+
+    A tie counts half, so that two trials that always agree are ahead of each other in half of the draws.
+    """
+    recordings = len(difference)
+    if recordings < 2:
+        return (-1.0, 1.0, 0.5)
+    picks = np.random.default_rng(seed).multinomial(recordings, np.full(recordings, 1 / recordings), size=draws)
+    means = picks @ difference / recordings
+    low, high = np.quantile(means, [0.025, 0.975])
+    return (float(low), float(high), float((means > 0).mean() + (means == 0).mean() / 2))
+
+
+def paired_p_value(only_first: int, only_second: int) -> float:
+    """Two-sided exact McNemar test: the chance of so uneven a split of disagreements when both are equally good.
+
+    `only_first` recordings are right only with the first trial, `only_second` only with the second.
+    """
+    disagreements = only_first + only_second
+    if disagreements == 0:
+        return 1.0
+    fewer = min(only_first, only_second)
+    tail = sum(math.comb(disagreements, k) for k in range(fewer + 1)) / 2**disagreements
+    return min(1.0, 2 * tail)
