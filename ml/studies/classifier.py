@@ -1,0 +1,138 @@
+"""What every classifier over windows of a frame store shares: its lesson, and its evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ml.data.windows import Windows
+from ml.metrics.classification import confusion_counts, evaluation_tables, overall_scores
+from ml.training.engine import EpochNote
+from ml.training.machine import Machine
+from ml.training.optimizers import adamw
+
+PARTS = ("train", "validation", "test")
+EVALUATED = ("validation", "test")
+
+
+class ClassifierLesson:
+    """A classifier of windows, as the engine asks for it."""
+
+    def __init__(
+        self,
+        *,
+        build: Callable[[], nn.Module],
+        batch: Callable[[np.ndarray], torch.Tensor],
+        windows: Windows,
+        classes: Sequence[str],
+        settings: Callable[[int], dict[str, Any]],
+        draw: Callable[[int], np.ndarray],
+        weight_decay: float,
+        evaluation_batch: int,
+        machine: Machine,
+    ) -> None:
+        """`batch` turns window numbers into a tensor `(windows, frames, mels)`; `draw` gives an epoch's windows."""
+        self._build, self._batch, self._settings, self._draw = build, batch, settings, draw
+        self.windows, self.classes = windows, list(classes)
+        self._weight_decay, self._evaluation_batch, self._machine = weight_decay, evaluation_batch, machine
+        self._labels = torch.from_numpy(windows.label.astype(np.int64)).to(machine.device)
+        self._validation = np.flatnonzero(windows.part == PARTS.index("validation"))
+
+    def model(self) -> nn.Module:
+        return self._build()
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        return adamw(model, weight_decay=self._weight_decay)
+
+    def settings(self, epoch: int, history: Sequence[EpochNote]) -> dict[str, Any]:
+        return self._settings(epoch)
+
+    def order(self, epoch: int) -> np.ndarray:
+        return self._draw(epoch)
+
+    def draws(self, order: np.ndarray) -> dict[str, int]:
+        counts = np.bincount(self.windows.label[order], minlength=len(self.classes))
+        return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
+
+    def loss(
+        self, model: nn.Module, indices: np.ndarray, generator: torch.Generator
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor | float]]:
+        """Sum of the cross-entropies of the windows `indices`, and how many were right."""
+        labels = self._labels[torch.from_numpy(indices).to(self._labels.device)]
+        logits = model(self._batch(indices)).logits.float()
+        right = (logits.detach().argmax(dim=1) == labels).sum()
+        return functional.cross_entropy(logits, labels, reduction="sum"), {"accuracy": right}
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        if not len(self._validation):
+            return {}
+        probabilities = self.predict(model, self._validation)
+        labels = self.windows.label[self._validation]
+        counts = confusion_counts(labels, probabilities.argmax(axis=1), len(self.classes))
+        chosen = np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)
+        return {**overall_scores(counts), "loss": float(-np.log(chosen).mean())}
+
+    def predict(self, model: nn.Module, indices: np.ndarray) -> np.ndarray:
+        """Class probabilities of shape `(windows, classes)`, float64, for the windows `indices`."""
+        was_training = model.training
+        model.eval()
+        found = []
+        try:
+            with torch.inference_mode(), self._machine.autocast():
+                for start in range(0, len(indices), self._evaluation_batch):
+                    logits = model(self._batch(indices[start : start + self._evaluation_batch])).logits
+                    found.append(logits.float().softmax(dim=1).cpu())
+        finally:
+            model.train(was_training)
+        return torch.cat(found).numpy().astype(np.float64) if found else np.empty((0, len(self.classes)))
+
+    def evaluate(self, model: nn.Module) -> dict[str, pd.DataFrame]:
+        """The tables of validation and test; test is opened here and nowhere else."""
+        tables: dict[str, list[pd.DataFrame]] = {}
+        recordings = self.windows.recordings
+        for part in EVALUATED:
+            own = np.flatnonzero(self.windows.part == PARTS.index(part))
+            if not len(own):
+                continue
+            found = evaluation_tables(
+                part=part,
+                classes=self.classes,
+                probabilities=self.predict(model, own),
+                labels=self.windows.label[own],
+                recording=self.windows.recording[own],
+                paths=recordings["path"].tolist(),
+                groups=recordings["group"].tolist(),
+                start_seconds=self.windows.start_seconds[own],
+            )
+            for name, frame in found.items():
+                tables.setdefault(name, []).append(frame)
+        return {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
+
+
+def epochs_table(history: Sequence[EpochNote]) -> pd.DataFrame:
+    """One row per epoch, part and metric."""
+    rows = [
+        (note.epoch, part, metric, float(value), note.seconds, note.key)
+        for note in history
+        for part, metrics in (("train", note.train), ("validation", note.validation))
+        for metric, value in metrics.items()
+    ]
+    return pd.DataFrame(rows, columns=["epoch", "part", "metric", "value", "seconds", "key"])
+
+
+def train_metrics(best: EpochNote) -> pd.DataFrame:
+    """The training accuracy of the chosen epoch, over windows as they were drawn: rare ones more often, if balanced."""
+    row = ("train", "window", "accuracy", None, best.train["accuracy"], np.nan, np.nan)
+    return pd.DataFrame([row], columns=["part", "level", "metric", "class", "value", "low", "high"])
+
+
+def draws_table(history: Sequence[EpochNote]) -> pd.DataFrame:
+    """How many windows of each class each epoch trained on."""
+    rows = [(note.epoch, name, count) for note in history for name, count in note.draws.items()]
+    return pd.DataFrame(rows, columns=["epoch", "class", "count"])

@@ -1,0 +1,77 @@
+"""Results in the form that people had before: one JSON list, and one model file per point."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ml.studies.concert.pictures import strengths
+
+
+def export(
+    folder: Path, leaderboard: pd.DataFrame, per_class: pd.DataFrame, models: Mapping[str, Path], *, pth: bool
+) -> list[Path]:
+    """Write `experiment_results.json`, and per model `NAME.safetensors` with `NAME.json` beside it.
+
+    `pth` adds `NAME.pth`, a state dict for programs that load nothing else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    results = folder / "experiment_results.json"
+    _replace(results, json.dumps(experiment_results(leaderboard, per_class), indent=2, ensure_ascii=False) + "\n")
+    written = [results]
+    for name, model in sorted(models.items()):
+        for source, suffix in (("model.safetensors", ".safetensors"), ("config.json", ".json")):
+            target = folder / f"{name}{suffix}"
+            beside = target.with_name(f".{target.name}.part")
+            shutil.copyfile(model / source, beside)
+            beside.replace(target)
+            written.append(target)
+        if pth:
+            written.append(_write_pth(model / "model.safetensors", folder / f"{name}.pth"))
+    return written
+
+
+def experiment_results(leaderboard: pd.DataFrame, per_class: pd.DataFrame) -> list[dict[str, Any]]:
+    """One entry per balance strength; accuracies in percent of windows, time in minutes."""
+    strength = strengths(leaderboard)
+    part = "test" if (per_class["part"] == "test").any() else "validation"
+    recalls = per_class[(per_class["part"] == part) & (per_class["level"] == "window")]
+    entries = []
+    for row in leaderboard.itertuples():
+        own = recalls[recalls["trial"] == row.trial]
+        entries.append(
+            {
+                "balance_strength": strength[row.trial],
+                "train_acc": _percent(row.train_accuracy),
+                "val_acc": _percent(row.validation_accuracy),
+                "test_acc": _percent(row.test_accuracy),
+                "per_class_acc": {one["class"]: _percent(one["recall"]) for one in own.to_dict("records")},
+                "total_time_minutes": round(float(row.seconds_standalone) / 60, 2),
+            }
+        )
+    return sorted(entries, key=lambda entry: entry["balance_strength"])
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None or pd.isna(share) else round(100 * float(share), 2)
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def _write_pth(weights: Path, target: Path) -> Path:
+    import torch
+    from safetensors.torch import load_file
+
+    beside = target.with_name(f".{target.name}.part")
+    torch.save(load_file(weights), beside)
+    beside.replace(target)
+    return target

@@ -1,0 +1,45 @@
+"""The concert study's features: every recording decoded once into one store of log-mel frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml.data.audio import read_mono
+from ml.data.children import map_in_children
+from ml.data.windows import WindowConfig
+from ml.features.frames import build_frames
+from ml.studies.concert.config import ConcertSettings
+from ml.studies.study import Progress
+from ml.training.machine import processors
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LONGEST_WINDOW_SECONDS = 60.0
+"""Rows are kept free behind the last recording, so that a window may begin at any frame."""
+
+
+def build(
+    folder: Path,
+    source: Path,
+    split: pd.DataFrame,
+    settings: ConcertSettings,
+    reuse: Sequence[Path],
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Write the frame store of all recordings of `split`, each content once."""
+    once = split.drop_duplicates("content_hash")
+    files = [(row.content_hash, source / row.path) for row in once.itertuples()]
+    return build_frames(
+        folder,
+        files,
+        settings.features,
+        decode=read_mono,
+        run=map_in_children,
+        workers=processors(),
+        reuse=reuse,
+        progress=progress,
+        min_tail_rows=int(max(LONGEST_WINDOW_SECONDS, WindowConfig().seconds) * 1000 / settings.features.hop_ms),
+    )

@@ -1,0 +1,34 @@
+"""The picture the concert study is about: what the frequent class loses and the rare class gains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ml.studies.pictures import new_figure, png
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FREQUENT, RARE = "MUSIC", "TUNING"
+
+
+def trade_off(leaderboard: pd.DataFrame, per_class: pd.DataFrame) -> dict[str, bytes]:
+    """Recall of MUSIC and of TUNING over the balance strength, on test where there is one."""
+    part = "test" if (per_class["part"] == "test").any() else "validation"
+    figure, axes = new_figure()
+    for name, colour in ((FREQUENT, "tab:blue"), (RARE, "tab:red")):
+        own = per_class[(per_class["class"] == name) & (per_class["part"] == part) & (per_class["level"] == "window")]
+        rows = own.assign(strength=own["trial"].map(strengths(leaderboard))).dropna(subset=["strength", "recall"])
+        rows = rows.sort_values("strength")
+        axes.plot(rows["strength"], 100 * rows["recall"], "-o", color=colour, label=name)
+        axes.fill_between(rows["strength"], 100 * rows["low"], 100 * rows["high"], color=colour, alpha=0.15, lw=0)
+    axes.set_xlabel("balance strength")
+    axes.set_ylabel(f"recall, % of {part} windows")
+    axes.set_ylim(0, 102)
+    axes.legend()
+    return {f"{FREQUENT} against {RARE}": png(figure)}
+
+
+def strengths(leaderboard: pd.DataFrame) -> dict[str, float]:
+    """Trial name to balance strength, from the settings that the trial was recorded with."""
+    return {row.trial: float(row.config["balance_strength"]) for row in leaderboard.itertuples()}

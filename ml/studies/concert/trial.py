@@ -1,0 +1,134 @@
+"""One concert trial, computed: the windows, the lesson, the training, the evaluation."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ml.config import fingerprint
+from ml.data.windows import Windows, class_weights, cut_windows, draw
+from ml.features.batches import Gather
+from ml.features.frames import open_frames
+from ml.models.ast import build_ast, save_model
+from ml.studies.classifier import ClassifierLesson, draws_table, epochs_table, train_metrics
+from ml.studies.concert.config import ConcertSettings, ConcertTrial
+from ml.studies.study import Outcome, TrialJob
+from ml.training.engine import Recipe, train
+from ml.training.state import load_weights
+
+if TYPE_CHECKING:
+    from ml.studies.concert.study import ConcertStudy
+
+MEAN, DEVIATION = -4.2677393, 4.5689974
+"""Of AudioSet's log-mel frames, as AST was trained: inputs are (x - mean) / (2 * deviation)."""
+
+
+def run_trial(study: ConcertStudy, job: TrialJob) -> Outcome:
+    """Train what is not trained yet, choose the epoch on validation, open test once."""
+    trial: ConcertTrial = job.trial.config  # type: ignore[assignment]
+    settings: ConcertSettings = job.settings
+    classes = study.classes(settings, job.split)
+    store = open_frames(job.features)
+    windows = cut_windows(job.split, store.rows, trial.window, 1000 / settings.features.hop_ms, classes)
+    lesson = ConcertLesson(job, trial, settings.features.mels, classes, store.frames, windows)
+    trained = train(lesson, _recipe(job, trial, classes), job.states, job.machine, report=job.report, stop=job.stop)
+    tables = {"epochs": epochs_table(trained.history)}
+    selection = f"validation_{trial.select_by}"
+    if trained.status != "finished" or trained.best is None or trained.best_folder is None:
+        return Outcome(trained, tables, trial.training.epochs, selection, None, True, None)
+    model = lesson.model()
+    load_weights(trained.best_folder, model)
+    model.to(job.machine.device)
+    tables |= lesson.evaluate(model)
+    tables["metrics"] = pd.concat([train_metrics(trained.best), tables["metrics"]], ignore_index=True)
+    tables["draws"] = draws_table(trained.history)
+    about = {
+        "classes": classes,
+        "trial": trial.model_dump(mode="json"),
+        "features": settings.features.model_dump(mode="json"),
+        "frames": windows.frames,
+        "mean": MEAN,
+        "deviation": DEVIATION,
+    }
+
+    def save(folder: Path) -> dict[str, Any]:
+        save_model(model, folder, about)
+        return {"classes": classes, "selection": trained.best.validation if trained.best else {}}
+
+    return Outcome(
+        trained=trained,
+        tables=tables,
+        epochs_planned=trial.training.epochs,
+        selection_metric=selection,
+        higher_is_better=True,
+        selection_value=trained.best.validation[trial.select_by],
+        save_model=save,
+    )
+
+
+class ConcertLesson(ClassifierLesson):
+    """AST on windows drawn by balance strength."""
+
+    def __init__(
+        self,
+        job: TrialJob,
+        trial: ConcertTrial,
+        mels: int,
+        classes: list[str],
+        frames: np.ndarray,
+        windows: Windows,
+    ) -> None:
+        own = np.flatnonzero(windows.part == 0)
+        counts = np.bincount(windows.label[own], minlength=len(classes))
+        weights = class_weights(counts, trial.balance_strength)[windows.label[own]]
+        gather = Gather(frames, windows.frames, job.machine.device, MEAN, DEVIATION)
+
+        @cache
+        def drawn(epoch: int) -> np.ndarray:
+            return own[draw(weights, trial.seed, epoch, len(own))]
+
+        training = trial.training
+
+        def said(epoch: int) -> dict[str, Any]:
+            return {
+                "lr": training.learning_rate,
+                "batch": training.batch,
+                "balance_strength": trial.balance_strength,
+            }
+
+        super().__init__(
+            build=lambda: build_ast(trial.model, frames=windows.frames, mels=mels, labels=classes, seed=trial.seed),
+            batch=lambda indices: gather.batch(windows.start[indices], windows.valid[indices]),
+            windows=windows,
+            classes=classes,
+            settings=said,
+            draw=drawn,
+            weight_decay=training.weight_decay,
+            evaluation_batch=2 * training.batch,
+            machine=job.machine,
+        )
+
+
+def _recipe(job: TrialJob, trial: ConcertTrial, classes: list[str]) -> Recipe:
+    """What comes before the first epoch is the origin; what an epoch says for itself is in its own settings."""
+    before = fingerprint(
+        job.origin,
+        classes,
+        trial.seed,
+        trial.window,
+        trial.model,
+        trial.training.weight_decay,
+    )
+    return Recipe(
+        origin=before,
+        seed=trial.seed,
+        epochs=trial.training.epochs,
+        monitor=trial.select_by,
+        higher_is_better=True,
+        patience=trial.training.patience,
+        clip_norm=trial.training.clip_norm,
+    )

@@ -1,0 +1,65 @@
+"""Pictures that every study shows of a trial: curves over epochs, and what is taken for what."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def new_figure(width: float = 5.6, height: float = 3.4) -> tuple[Figure, Any]:
+    """A figure and its axes, in inches, without any window system."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG, small enough to travel inside a table of metadata."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    return buffer.getvalue()
+
+
+def curves(epochs: pd.DataFrame) -> bytes:
+    """Accuracy and loss over the epochs, training dashed and validation drawn through."""
+    figure, axes = new_figure()
+    losses = axes.twinx()
+    styles = {"train": "--", "validation": "-"}
+    for part, style in styles.items():
+        for metric, side, colour in (("accuracy", axes, "tab:blue"), ("loss", losses, "tab:orange")):
+            rows = epochs[(epochs["part"] == part) & (epochs["metric"] == metric)]
+            if len(rows):
+                side.plot(rows["epoch"], rows["value"], style, color=colour, marker="o", markersize=3)
+    axes.set_xlabel("epoch (training dashed, validation through)")
+    axes.set_ylabel("accuracy over windows", color="tab:blue")
+    losses.set_ylabel("cross-entropy (nat)", color="tab:orange")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    return png(figure)
+
+
+def confusion(table: pd.DataFrame, part: str | None = None, level: str = "recording") -> bytes:
+    """Counts of actual against predicted classes, coloured by share of the actual class."""
+    part = part or ("test" if (table["part"] == "test").any() else "validation")
+    rows = table[(table["part"] == part) & (table["level"] == level)]
+    names = list(dict.fromkeys(rows["actual"]))
+    counts = rows.pivot_table(index="actual", columns="predicted", values="count").reindex(index=names, columns=names)
+    values = counts.to_numpy()
+    shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
+    figure, axes = new_figure(1.6 + 0.62 * len(names), 1.2 + 0.55 * len(names))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row in range(len(names)):
+        for column in range(len(names)):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, int(values[row, column]), ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel(f"Predicted ({part}, {level}s)")
+    axes.set_ylabel("True")
+    return png(figure)

@@ -1,0 +1,220 @@
+"""What a study is: one question about one body of data, declared once and walked by everything else.
+
+Orchestration asks these methods in the order of the graph and gives them folders; they compute and choose no path.
+A new study is a subclass of `Study` and one more line in `ml.studies.registry`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from ml.config import Config, fingerprint
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.data.inventory import Inventory
+    from ml.training.engine import EpochNote, Shelf, Trained
+    from ml.training.machine import Machine
+
+Progress = Callable[[float, str], None]
+"""Told the share that is done (0 to 1) and a few words for the person who waits."""
+
+
+class TrialConfig(Config):
+    """What one trial says. Everything but `purpose` changes numbers and is part of the trial's identity."""
+
+    purpose: str = ""
+    """Why this trial exists, in a sentence; shown wherever the trial is."""
+    seed: int = Field(default=42, ge=0)
+    """Seed of the first weights, of the draws and of the shuffling."""
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that change numbers."""
+        return self.model_dump(mode="json", exclude={"purpose"})
+
+
+class StudySettings(Config):
+    """What a lab may say about a study as a whole, in its `studies.yaml`."""
+
+    trials_per_run: int = Field(default=1, ge=1, le=1000)
+    """Trials that share one Dagster run. 1: each is watched, retried and cancelled alone; more saves seconds each."""
+    retries: int = Field(default=2, ge=0, le=10)
+    """How often a step that failed for a passing reason (a drive that vanished) is tried again within its run."""
+    retry_delay_seconds: float = Field(default=20.0, ge=0)
+    """Wait before the first retry; doubles with each further one."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training configuration of a study: one partition. Its name says what it is."""
+
+    name: str
+    config: TrialConfig
+    changes: Mapping[str, tuple[Any, Any]]
+    """Dotted setting to (in the baseline, in this trial)."""
+    source: str
+    """The file that declares it."""
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """All that a trial needs to be computed; paths are chosen by whoever asks."""
+
+    trial: Trial
+    settings: Any
+    split: pd.DataFrame
+    features: Path
+    states: Shelf
+    machine: Machine
+    origin: str
+    """Fingerprint of the data, the features and the study's revision: everything before the trial's own settings."""
+    report: Callable[[EpochNote], None]
+    stop: Callable[[], bool] = field(default=lambda: False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to."""
+
+    trained: Trained
+    tables: dict[str, pd.DataFrame]
+    """The evaluation: epochs, metrics, confusion, predictions, draws. Only the epochs where training did not finish."""
+    epochs_planned: int
+    selection_metric: str
+    selection_value: float | None
+    """Of the chosen epoch, on validation."""
+    higher_is_better: bool
+    save_model: Callable[[Path], dict[str, Any]] | None
+    """Writes the chosen weights and what is needed to use them; None where there is no finished model."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a trial is expected to cost, and how that is known."""
+
+    seconds: float | None
+    disk_bytes: int
+    basis: str
+
+
+class Study(ABC):
+    """One question about one body of data."""
+
+    name: ClassVar[str]
+    question: ClassVar[str]
+    revision: ClassVar[str]
+    """Bumped by hand when code changes what numbers mean: finished trials are then stale."""
+    settings: ClassVar[type[StudySettings]]
+    experiments: ClassVar[Path]
+    """The folder of the trials that come with Nocturne."""
+
+    @property
+    def source_variable(self) -> str:
+        """The environment variable that names the study's source folder."""
+        return f"NOCTURNE_{self.name.upper()}_SOURCE"
+
+    def features_key(self, split: pd.DataFrame, settings: Any) -> str:
+        """The fingerprint under which the features of these recordings are found again."""
+        return fingerprint(self.name, self.revision, sorted(split["content_hash"]), self.features_identity(settings))
+
+    def origin(self, data_fingerprint: str, features_key: str) -> str:
+        """The fingerprint of everything that comes before a trial's own settings."""
+        return fingerprint(self.name, self.revision, data_fingerprint, features_key)
+
+    def trial_fingerprint(self, trial: Trial, origin: str, precision: str) -> str:
+        """Identity of a finished trial: data, features, settings and precision; never device, workers or paths."""
+        return fingerprint(origin, trial.config.identity(), precision)
+
+    def model_name(self, trial: Trial, started: dt.datetime) -> str:
+        """What the trained model is called: it says what it is and when it was made (local time)."""
+        return f"{self.name}_{trial.name}_{started:%Y%m%d_%H%M%S}"
+
+    @abstractmethod
+    def baseline(self, settings: Any) -> TrialConfig:
+        """The typed defaults that a trial's YAML file is laid over."""
+
+    @abstractmethod
+    def take_inventory(
+        self, source: Path, settings: Any, known: pd.DataFrame | None, progress: Progress | None
+    ) -> Inventory:
+        """One row per file of the source, each with a verdict."""
+
+    @abstractmethod
+    def split(self, files: pd.DataFrame, settings: Any, frozen: pd.DataFrame | None) -> pd.DataFrame:
+        """The part of every accepted file; nothing that `frozen` has placed ever moves."""
+
+    @abstractmethod
+    def leaks(self, files: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
+        """Everything that lies on two sides of the split; empty when clean."""
+
+    @abstractmethod
+    def data_fingerprint(self, files: pd.DataFrame, split: pd.DataFrame) -> str:
+        """Identity of the data: contents, labels and parts; never paths."""
+
+    @abstractmethod
+    def classes(self, settings: Any, split: pd.DataFrame) -> list[str]:
+        """The classes in the order of the model's outputs."""
+
+    @abstractmethod
+    def features_identity(self, settings: Any) -> Config:
+        """The settings that change the features."""
+
+    @abstractmethod
+    def build_features(
+        self,
+        folder: Path,
+        source: Path,
+        split: pd.DataFrame,
+        settings: Any,
+        reuse: Sequence[Path],
+        progress: Progress | None,
+    ) -> dict[str, Any]:
+        """Write the features of every recording of the split into the empty `folder`; return what to note of them."""
+
+    @abstractmethod
+    def features_bytes(self, files: pd.DataFrame, settings: Any) -> int:
+        """Bytes on disk that the features of these files take."""
+
+    @abstractmethod
+    def run_trial(self, job: TrialJob) -> Outcome:
+        """Train (as far as that has not been done) and evaluate."""
+
+    @abstractmethod
+    def estimate(
+        self, trial: Trial, files: pd.DataFrame, settings: Any, machine: Machine, seconds_per_item: float | None
+    ) -> Estimate:
+        """The cost of a trial from the measured seconds per trained item, or from a short calibration."""
+
+    @abstractmethod
+    def summary(self, leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.DataFrame) -> str:
+        """The text a person reads in the morning."""
+
+    @abstractmethod
+    def leaderboard_pictures(self, leaderboard: pd.DataFrame, per_class: pd.DataFrame) -> dict[str, bytes]:
+        """Pictures (PNG) of the study as a whole, by title."""
+
+    @abstractmethod
+    def trial_pictures(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
+        """Pictures (PNG) of one trial, by title."""
+
+    @abstractmethod
+    def export_document(
+        self, folder: Path, leaderboard: pd.DataFrame, per_class: pd.DataFrame, models: Mapping[str, Path], *, pth: bool
+    ) -> list[Path]:
+        """Write results and models in the form that people used before; the files written."""
+
+    @abstractmethod
+    def write_demo(self, folder: Path) -> None:
+        """Synthesize a small corpus into the empty `folder`."""
+
+    @abstractmethod
+    def demo_settings(self) -> dict[str, Any]:
+        """What a lab's `studies.yaml` says so that the demo's corpus is enough and two cores are too."""
