@@ -1,0 +1,110 @@
+"""What the finished trials say together: who leads, how sure that is, and the model to use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml.config import fingerprint
+from ml.metrics.comparison import compare_with_leader
+from ml.studies.study import Study
+from orchestration.resources import Bench, NotReady
+from storage.query import query
+from storage.results import publish
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The leaderboard of a study with everything that explains it."""
+
+    leaderboard: pd.DataFrame
+    """Best on validation first; `config` is the trial's settings."""
+    per_class: pd.DataFrame
+    inventory: pd.DataFrame
+    comparisons: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class BestModel:
+    """The model chosen on validation."""
+
+    trial: str
+    name: str
+    folder: Path
+    selection: str
+
+
+def standing(bench: Bench, study: Study) -> Standing:
+    """The published results of a study; refuses where there are none."""
+
+    def ask(view: str) -> pd.DataFrame:
+        return query(bench.lab, f"select * from {view} where study = ?", [study.name])  # noqa: S608 - literals below
+
+    board = ask("leaderboard").sort_values("rank")
+    if not len(board):
+        raise NotReady(f"the study {study.name} has no finished trial yet: `nocturne run {study.name}`")
+    board["config"] = [_account(bench, study, name)["config"] for name in board["trial"]]
+    return Standing(board, ask("per_class"), ask("inventory_by_class"), ask("comparisons"))
+
+
+def compare(bench: Bench, study: Study) -> Standing:
+    """Compare every finished trial with the leader, recording by recording; keep and publish the comparison."""
+    before = standing(bench, study)
+    leader = str(before.leaderboard.iloc[0]["trial"])
+    judged = query(
+        bench.lab,
+        "select trial, part, level, path, actual, predicted from predictions where study = ? and level = 'recording'",
+        [study.name],
+    )
+    compared = compare_with_leader(dict(iter(judged.groupby("trial"))), leader, "validation") if len(judged) else None
+    if compared is not None:
+        said = fingerprint(leader, compared.to_csv(index=False))
+        bench.records.note(study.name, "comparison", {"fingerprint": said, "leader": leader}, {"comparisons": compared})
+        publish(bench.lab)
+    return standing(bench, study)
+
+
+def best_model(bench: Bench, study: Study) -> BestModel:
+    """The leader's model, found whole; its place is also noted in the records."""
+    leader = standing(bench, study).leaderboard.iloc[0]
+    account = _account(bench, study, str(leader["trial"]))
+    folder = bench.shelf("models").find(account["model_key"])
+    if folder is None:
+        raise NotReady(
+            f"the model of {leader['trial']} is missing or damaged: "
+            f"`nocturne run {study.name} {leader['trial']} --force`"
+        )
+    best = BestModel(
+        str(leader["trial"]),
+        account["model_name"],
+        folder,
+        f"{account['selection_metric']} {account['selection_value']:.4f}",
+    )
+    said = {
+        "trial": best.trial,
+        "model_name": best.name,
+        "model_key": account["model_key"],
+        "selection": best.selection,
+    }
+    bench.records.note(study.name, "best_model", {"fingerprint": fingerprint(said)} | said, {})
+    return best
+
+
+def model_folders(bench: Bench, study: Study) -> dict[str, Path]:
+    """Trial to the folder of its model, for every finished trial whose model is there; keyed by model name."""
+    folders = {}
+    for name in standing(bench, study).leaderboard["trial"]:
+        account = _account(bench, study, name)
+        folder = bench.shelf("models").find(account["model_key"])
+        if folder is not None:
+            folders[str(account["model_name"])] = folder
+    return folders
+
+
+def _account(bench: Bench, study: Study, trial: str) -> dict:
+    finished = [record for record in bench.records.history(study.name, trial) if record.account["status"] == "finished"]
+    return finished[-1].account

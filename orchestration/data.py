@@ -1,0 +1,89 @@
+"""The body of data of a study, step by step: what is there, how it is divided, its features."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ml.config import fingerprint
+from ml.studies.study import Study
+from orchestration.resources import Bench, NotReady, words_of_ml
+from storage.results import publish
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from storage.records import Record
+
+Progress = Callable[[float, str], None]
+
+
+def take_inventory(bench: Bench, study: Study, progress: Progress) -> tuple[pd.DataFrame, list[str]]:
+    """Look at the source; files that did not change are not opened again. The table, and notes for a person."""
+    source = bench.source(study)
+    settings = bench.settings(study)
+    before = bench.records.noted(study.name, "inventory")
+    same = before is not None and before.account.get("settings") == fingerprint(settings.inventory)
+    known = words_of_ml(before.table("files")) if before is not None and same else None
+    found = study.take_inventory(source, settings, known, progress)
+    content = fingerprint(found.files.drop(columns="modified_ns").to_csv(index=False), str(source), list(found.notes))
+    account = {
+        "fingerprint": content,
+        "source": str(source),
+        "settings": fingerprint(settings.inventory),
+        "notes": list(found.notes),
+        "taken": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    }
+    bench.records.note(study.name, "inventory", account, {"files": found.files})
+    publish(bench.lab)
+    return found.files, list(found.notes)
+
+
+def divide(bench: Bench, study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The split of the last inventory, and what leaks in it (nothing, if all is well)."""
+    files = words_of_ml(_noted(bench, study, "inventory").table("files"))
+    settings = bench.settings(study)
+    rule = fingerprint(settings.split)
+    before = bench.records.noted(study.name, "split")
+    frozen = words_of_ml(before.table("splits")) if before is not None and before.account.get("rule") == rule else None
+    split = study.split(files, settings, frozen)
+    account = {
+        "fingerprint": fingerprint(rule, split.to_csv(index=False)),
+        "rule": rule,
+        "data_fingerprint": study.data_fingerprint(files, split),
+        "classes": study.classes(settings, split),
+    }
+    bench.records.note(study.name, "split", account, {"splits": split})
+    publish(bench.lab)
+    return split, study.leaks(files, split)
+
+
+def build_features(bench: Bench, study: Study, progress: Progress) -> dict[str, Any]:
+    """The features of all recordings of the split; each is decoded once, ever."""
+    data = bench.data(study)
+    settings = bench.settings(study)
+    shelf = bench.shelf("features")
+    found = shelf.find(data.features_key) is not None
+    if not found:
+        source = bench.source(study)
+        alike = fingerprint(study.name, study.revision, study.features_identity(settings))
+        earlier = [
+            folder
+            for key in shelf.keys()  # noqa: SIM118 - a shelf is no mapping
+            if (shelf.note(key) or {}).get("alike") == alike and (folder := shelf.find(key)) is not None
+        ]
+        shelf.build(
+            data.features_key,
+            lambda folder: (
+                study.build_features(folder, source, data.split, settings, earlier, progress) | {"alike": alike}
+            ),
+        )
+    return {"key": data.features_key, "found": found, **(shelf.note(data.features_key) or {})}
+
+
+def _noted(bench: Bench, study: Study, kind: str) -> Record:
+    record = bench.records.noted(study.name, kind)
+    if record is None:
+        raise NotReady(f"the study {study.name} has no {kind} yet: materialize it, or run `nocturne run {study.name}`")
+    return record

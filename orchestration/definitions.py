@@ -1,0 +1,36 @@
+"""Everything that Dagster loads, at a glance: each study's assets and checks; the database; what follows by itself."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from ml.studies.registry import ALL_STUDIES
+from orchestration.checks import study_checks
+from orchestration.database import results_database
+from orchestration.resources import Bench, open_bench
+from orchestration.study_assets import study_assets
+
+
+def build_definitions(bench: Bench) -> dg.Definitions:
+    """The definitions of one lab."""
+    return dg.Definitions(
+        assets=[
+            *(asset for study in ALL_STUDIES for asset in study_assets(study, bench)),
+            results_database(ALL_STUDIES, bench),
+        ],
+        asset_checks=[check for study in ALL_STUDIES for check in study_checks(study, bench)],
+        sensors=[
+            dg.AutomationConditionSensorDefinition(
+                "after_trials",
+                target=dg.AssetSelection.all(),
+                default_status=dg.DefaultSensorStatus.RUNNING,
+                minimum_interval_seconds=30,
+                description="Brings leaderboard, best model and database up to date when trials have been answered.",
+            )
+        ],
+        # A run and its steps are one process: nothing lives on, holds the GPU or writes when it is killed.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions(open_bench())

@@ -1,0 +1,66 @@
+"""Dagster runs executed in this terminal, on the lab's own instance: the UI shows them like any other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from orchestration.instance_home import prepare_instance
+from orchestration.reaper import pid_tags, reap
+from orchestration.resources import Bench
+
+ROOT = Path(__file__).resolve().parent.parent
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""The run's log goes to the instance; the terminal gets sentences instead."""
+
+
+class Terminal:
+    """Executes selections of assets one after the other, in this process."""
+
+    def __init__(self, bench: Bench) -> None:
+        os.environ["NOCTURNE_LAB"] = str(bench.lab.root)  # the definitions that are loaded here are those of this lab
+        prepare_instance(bench.lab.dagster_home)
+        self.instance = dg.DagsterInstance.get()
+        self.reaped = reap(self.instance)
+        self._repository = ReconstructableRepository.for_module(
+            "orchestration.definitions", "defs", working_directory=str(ROOT)
+        )
+
+    def materialize(
+        self, keys: Sequence[dg.AssetKey], partitions: tuple[str, str] | None, tags: Mapping[str, str]
+    ) -> tuple[bool, list[str]]:
+        """Materialize `keys` in one run; `partitions` is the first and last of a range. Success, and what failed."""
+        repository = self._repository.get_definition()
+        job = repository.get_implicit_job_def_for_assets(keys)
+        if job is None:
+            raise RuntimeError(f"these assets cannot share a run: {', '.join(key.to_user_string() for key in keys)}")
+        tags = {**tags, **pid_tags()}
+        if partitions is not None:
+            first, last = partitions
+            if first == last:
+                tags |= job.get_tags_for_partition_key(first, selected_asset_keys=keys)
+            else:
+                tags |= {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+        result = dg.execute_job(
+            ReconstructableJob(self._repository, job.name),
+            instance=self.instance,
+            asset_selection=list(keys),
+            tags=tags,
+            run_config=QUIET,
+        )
+        return result.success, [_sentence(event) for event in result.all_events if event.is_step_failure]
+
+
+def _sentence(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    cause = data.error
+    while cause is not None and cause.cause is not None:
+        cause = cause.cause
+    return f"{event.step_key}: {cause.message.strip() if cause else 'failed without a word'}"

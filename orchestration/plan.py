@@ -1,0 +1,118 @@
+"""What is done and what is not, trial by trial, and what the rest will cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml.studies.study import Estimate, Study, Trial
+from orchestration.resources import Bench, NotReady, StudyData
+
+STATES = ("done", "missing", "stale", "failed", "diverged", "paused", "running")
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """Where one trial stands."""
+
+    trial: Trial
+    state: str
+    why: str
+
+
+def trial_states(bench: Bench, study: Study) -> list[TrialState]:
+    """The state of every trial: done only when data, features, settings and precision are the present ones."""
+    trials = bench.trials(study).trials
+    try:
+        data = bench.data(study)
+        machine_known = (bench.lab.root / "machine-resolved.json").is_file()
+        precision = bench.machine().precision if machine_known else None
+    except NotReady:
+        data, precision = None, None
+    return [_state(bench, study, trial, data, precision) for trial in trials]
+
+
+def _state(bench: Bench, study: Study, trial: Trial, data: StudyData | None, precision: str | None) -> TrialState:
+    if bench.records.is_running(study.name, trial.name):
+        return TrialState(trial, "running", "another process is at it now")
+    history = bench.records.history(study.name, trial.name)
+    finished = [record for record in history if record.account["status"] == "finished"]
+    if data is not None and precision is not None:
+        origin = study.origin(data.fingerprint, data.features_key)
+        identity = study.trial_fingerprint(trial, origin, precision)
+        if any(record.account["fingerprint"] == identity for record in finished):
+            return TrialState(trial, "done", "")
+    if history and history[-1].account["status"] != "finished":
+        last = history[-1].account
+        return TrialState(trial, last["status"], (last.get("error") or "").split("\n")[0])
+    if finished:
+        return TrialState(trial, "stale", _what_changed(finished[-1].account, trial, data, study, precision))
+    begun = bench.records.begun(study.name, trial.name)
+    return TrialState(trial, "missing", f"begun {len(begun)} times, never came to a result" if begun else "")
+
+
+def _what_changed(
+    account: dict[str, object], trial: Trial, data: StudyData | None, study: Study, precision: str | None
+) -> str:
+    if data is None:
+        return "the source has not been looked at yet"
+    changed = []
+    if account.get("data_fingerprint") != data.fingerprint:
+        changed.append("recordings or split")
+    if account.get("features_key") != data.features_key:
+        changed.append("features")
+    if account.get("revision") != study.revision:
+        changed.append("the study's code")
+    if account.get("precision") != precision:
+        changed.append("precision")
+    said = account.get("config")
+    if isinstance(said, dict) and {k: v for k, v in said.items() if k != "purpose"} != trial.config.identity():
+        changed.append("settings")
+    return f"{' and '.join(changed) or 'something'} changed since it was trained"
+
+
+def seconds_per_item(bench: Bench, study: Study, trial: Trial) -> float | None:
+    """Wall-clock seconds per trained item, from the newest finished trial of the study with the same network."""
+    machine = bench.machine()
+    best: tuple[str, float] | None = None
+    for record in bench.records.all()[0]:
+        account = record.account
+        same = (
+            account.get("study") == study.name
+            and account.get("status") == "finished"
+            and account.get("machine_facts") == machine.as_json()
+            and (account.get("config") or {}).get("model") == trial.config.model_dump(mode="json").get("model")
+        )
+        items = (account.get("items_per_epoch") or 0) * (account.get("epochs_done") or 0)
+        if same and items and (best is None or account["ended"] > best[0]):
+            best = (account["ended"], account["seconds_standalone"] / items)
+    return best[1] if best else None
+
+
+def estimates(bench: Bench, study: Study, trials: list[Trial]) -> list[Estimate]:
+    """The cost of each trial; a calibration is made once per network."""
+    data, settings, machine = bench.data(study), bench.settings(study), bench.machine()
+    known: dict[str, float | None] = {}
+    found = []
+    for trial in trials:
+        network = str(trial.config.model_dump(mode="json").get("model"))
+        if network not in known:
+            known[network] = seconds_per_item(bench, study, trial)
+        estimate = study.estimate(trial, data.files, settings, machine, known[network])
+        found.append(estimate)
+    return found
+
+
+def features_missing_bytes(bench: Bench, study: Study) -> int:
+    """Bytes that the features will take where they are not built yet, else 0."""
+    data = bench.data(study)
+    if bench.shelf("features").find(data.features_key) is not None:
+        return 0
+    return study.features_bytes(data.files, bench.settings(study))
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes on the disk of `folder`."""
+    import shutil
+
+    return shutil.disk_usage(folder).free

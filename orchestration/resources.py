@@ -1,0 +1,133 @@
+"""The lab and the machine, as assets and commands use them: where things lie, and what computes.
+
+Neither is part of a trial's identity; precision is, because it changes numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml.config import ConfigError, fingerprint, read_config, read_yaml
+from ml.studies.experiments import Trials, load_trials, read_settings
+from ml.studies.study import Study
+from storage import durable
+from storage.artifacts import Shelf
+from storage.lab import Lab
+from storage.records import Records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.training.machine import Machine
+
+
+class NotReady(RuntimeError):
+    """Something that has to be there first is not; the sentence says what to do. Trying again does not help."""
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """The body of data of a study as it was last looked at."""
+
+    files: pd.DataFrame
+    split: pd.DataFrame
+    fingerprint: str
+    features_key: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that trials of one lab are made with."""
+
+    lab: Lab
+
+    @cached_property
+    def records(self) -> Records:
+        return Records(self.lab)
+
+    def shelf(self, kind: str) -> Shelf:
+        """The artifacts of one kind: "features", "states", "models"."""
+        return Shelf(self.lab.artifacts, kind)
+
+    def settings(self, study: Study) -> Any:
+        """The study's settings in this lab."""
+        return read_settings(study, self.lab.studies_file)
+
+    def trials(self, study: Study) -> Trials:
+        """The trials that come with the study, and those of this lab."""
+        return load_trials(study, self.settings(study), [study.experiments, self.lab.experiments(study.name)])
+
+    def source(self, study: Study, environment: Mapping[str, str] | None = None) -> Path:
+        """The folder of the study's recordings: the environment variable wins, then the lab's `sources.yaml`."""
+        environment = os.environ if environment is None else environment
+        said = environment.get(study.source_variable)
+        if said:
+            return Path(said).expanduser()
+        listed = read_yaml(self.lab.sources_file) if self.lab.sources_file.is_file() else {}
+        said = listed.get(study.name)
+        if not isinstance(said, str) or not said:
+            raise NotReady(
+                f"no source folder is set for the study {study.name}: set {study.source_variable}, or write "
+                f"`{study.name}: /path/to/recordings` into {self.lab.sources_file}"
+            )
+        return self.lab.root / Path(said).expanduser()
+
+    def data(self, study: Study) -> StudyData:
+        """The last inventory and split; both hold together or this is refused."""
+        inventory, split = (self.records.noted(study.name, kind) for kind in ("inventory", "split"))
+        if inventory is None or split is None:
+            raise NotReady(
+                f"the study {study.name} has no {'inventory' if inventory is None else 'split'} yet: materialize "
+                f"{study.name}/source_inventory and {study.name}/split, or run `nocturne run {study.name}`"
+            )
+        files, parts = words_of_ml(inventory.table("files")), words_of_ml(split.table("splits"))
+        leaks = study.leaks(files, parts)
+        if len(leaks):
+            first = leaks.iloc[0]
+            raise NotReady(
+                f"the split of {study.name} leaks: {first['kind']} {first['value']} lies in {first['parts']} "
+                f"({first['paths']}), and {len(leaks) - 1} more; see the check no_leakage of {study.name}/split"
+            )
+        settings = self.settings(study)
+        return StudyData(files, parts, study.data_fingerprint(files, parts), study.features_key(parts, settings))
+
+    def machine(self) -> Machine:
+        """What computes here. Resolved once per lab and written down; measured anew when the machine is another."""
+        from ml.training.machine import Machine, MachineConfig, resolve_machine
+
+        said = read_yaml(self.lab.machine_file) if self.lab.machine_file.is_file() else {}
+        config = read_config(MachineConfig, said, str(self.lab.machine_file))
+        here = fingerprint(config, platform.node(), os.cpu_count())
+        resolved = self.lab.root / "machine-resolved.json"
+        known: dict[str, Any] = {}
+        if resolved.is_file():
+            known = durable.read_sealed(resolved)
+            if known["for"] == here:
+                return Machine.from_json(known["machine"])
+        machine = resolve_machine(config)
+        if known and config.precision == "auto":
+            # Precision is part of every trial's identity in this lab: another machine does not change it.
+            machine = replace(machine, precision=known["machine"]["precision"])
+        durable.write_sealed(resolved, {"for": here, "machine": machine.as_json()})
+        return machine
+
+
+def words_of_ml(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table of the records in the words of ml: SQL has no column named `group`, and says `class` for `label`."""
+    return frame.drop(columns="study").rename(columns={"class": "label", "recording": "group"})
+
+
+def open_bench(environment: Mapping[str, str] | None = None) -> Bench:
+    """The bench of the lab that `NOCTURNE_LAB` names, else of `lab` in the current folder."""
+    from storage.lab import lab_from
+
+    return Bench(lab_from(os.environ if environment is None else environment))
+
+
+__all__ = ["Bench", "ConfigError", "NotReady", "StudyData", "open_bench"]

@@ -1,0 +1,162 @@
+"""One study in, its assets out. The same nouns in every study; the bodies only call."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from ml.studies.study import Study
+from orchestration import answers, data, showing, trials
+from orchestration.failures import may_be_tried_again
+from orchestration.resources import Bench, NotReady
+
+POOL = "machine"
+"""The pool of one: whoever trains holds it."""
+
+FORCE_TAG = "nocturne/force"
+"""A run with this tag trains its trials anew although they are finished."""
+
+
+def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+    """Inventory, split, features, trained model and evaluation per trial, leaderboard, best model."""
+    settings = bench.settings(study)
+    names = [trial.name for trial in bench.trials(study).trials]
+    partitions = dg.StaticPartitionsDefinition(names)
+    retry = dg.RetryPolicy(
+        max_retries=settings.retries,
+        delay=settings.retry_delay_seconds,
+        backoff=dg.Backoff.EXPONENTIAL,
+        jitter=dg.Jitter.PLUS_MINUS,
+    )
+    shared = {"group_name": study.name, "code_version": study.revision, "owners": ["team:nocturne"]}
+
+    def key(noun: str) -> dg.AssetKey:
+        return dg.AssetKey([study.name, noun])
+
+    @dg.asset(
+        key=key("source_inventory"),
+        description="Every file of the source folder with a verdict: what it is, whether it can be used, why not.",
+        kinds={"python", "duckdb"},
+        retry_policy=retry,
+        **shared,
+    )
+    def source_inventory(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        with may_be_tried_again():
+            files, notes = data.take_inventory(bench, study, showing.progress(context))
+            return showing.inventory(files, notes)
+
+    @dg.asset(
+        key=key("split"),
+        deps=[source_inventory],
+        description="Which recordings train, which choose (validation), which judge (test). Frozen: none ever moves.",
+        kinds={"python", "duckdb"},
+        check_specs=[
+            dg.AssetCheckSpec(
+                "no_leakage",
+                asset=key("split"),
+                blocking=True,
+                description="No recording, and no copy of one, lies on two sides of the split.",
+            )
+        ],
+        retry_policy=retry,
+        **shared,
+    )
+    def split(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        with may_be_tried_again():
+            parts, leaks = data.divide(bench, study)
+            return showing.split(parts, leaks)
+
+    @dg.asset(
+        key=key("features"),
+        deps=[split],
+        description="Every recording decoded once and kept as numbers in a memory-mapped array that all trials share.",
+        kinds={"python", "numpy"},
+        retry_policy=retry,
+        **shared,
+    )
+    def features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        with may_be_tried_again():
+            return showing.features(data.build_features(bench, study, showing.progress(context)))
+
+    trained_model = dg.AssetSpec(
+        key("trained_model"),
+        deps=[features],
+        description=f"One model per trial. {study.question}",
+        kinds={"pytorch"},
+        skippable=True,
+        **shared,
+    )
+    evaluation = dg.AssetSpec(
+        key("evaluation"),
+        deps=[trained_model],
+        description="What each trial's model gets right and wrong, per window and per recording; test is opened once.",
+        kinds={"python", "duckdb"},
+        skippable=True,
+        **shared,
+    )
+
+    @dg.multi_asset(
+        name=f"{study.name}__trial",
+        specs=[trained_model, evaluation],
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.multi_run(settings.trials_per_run),
+        retry_policy=retry,
+        pool=POOL,
+    )
+    def trial(context: dg.AssetExecutionContext) -> None:
+        failed = []
+        run = context.run
+        forced_by = (run.root_run_id or run.run_id) if FORCE_TAG in run.tags else None
+        for name in context.partition_keys:
+            try:
+                answer = trials.run_trial(
+                    bench, study, name, run_id=run.run_id, forced_by=forced_by, say=showing.say(context)
+                )
+            except (trials.TrialFailed, NotReady) as problem:
+                showing.say(context)(f"FAILED {problem}")
+                failed.append(problem)
+                continue
+            for noun in ("trained_model", "evaluation"):
+                context.log_event(
+                    dg.AssetMaterialization(
+                        key(noun), partition=name, metadata=showing.trial(study, noun, answer.record, answer.found)
+                    )
+                )
+        if failed:
+            raise dg.Failure(
+                "; ".join(str(problem) for problem in failed),
+                allow_retries=any(getattr(problem, "again", False) for problem in failed),
+            )
+
+    after_trials = (
+        dg.AutomationCondition.any_deps_updated()
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+    ).with_label("when trials have been answered and none is being trained")
+
+    @dg.asset(
+        key=key("leaderboard"),
+        deps=[evaluation],
+        description="All trials, best on validation first, each with its uncertainty; who is really better than whom.",
+        kinds={"python", "duckdb"},
+        automation_condition=after_trials,
+        retry_policy=retry,
+        **shared,
+    )
+    def leaderboard(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        with may_be_tried_again():
+            return showing.leaderboard(study, answers.compare(bench, study))
+
+    @dg.asset(
+        key=key("best_model"),
+        deps=[leaderboard],
+        description="The model chosen on validation, ready to be used: weights, settings and classes in one folder.",
+        kinds={"pytorch"},
+        automation_condition=dg.AutomationCondition.any_deps_updated() & ~dg.AutomationCondition.in_progress(),
+        retry_policy=retry,
+        **shared,
+    )
+    def best_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        with may_be_tried_again():
+            return showing.best_model(answers.best_model(bench, study))
+
+    return [source_inventory, split, features, trial, leaderboard, best_model]

@@ -1,0 +1,260 @@
+"""One trial from beginning to end: found, or trained, evaluated, kept and published.
+
+The same path serves a backfill, a night and the command line. Whatever dies on the way, the finished epochs and the
+records stand, and the next attempt goes on from them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from filelock import FileLock, Timeout
+
+from ml.config import ConfigError, fingerprint
+from ml.studies.study import Outcome, Study, Trial, TrialJob
+from orchestration.resources import Bench, NotReady
+from storage import durable
+from storage.records import Attempt, Record, TrialBusy
+from storage.results import publish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ml.training.engine import EpochNote
+
+Say = Callable[[str], None]
+
+
+class TrialFailed(RuntimeError):
+    """A trial that came to no result; `again` says whether another try can help."""
+
+    def __init__(self, trial: str, sentence: str, *, again: bool) -> None:
+        super().__init__(f"{trial}: {sentence}")
+        self.trial, self.sentence, self.again = trial, sentence, again
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What asking for a trial came to."""
+
+    record: Record
+    found: bool
+    """True where an earlier attempt had answered it already."""
+    engine_seconds: float
+    """Wall-clock seconds inside the study: training and evaluation."""
+
+
+def run_trial(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: str | None, say: Say) -> Answer:
+    """The record of the trial `name`, trained now where no record answers it.
+
+    `forced_by` names the request to train it anew although it is finished; the older result stays in the history.
+    """
+    trial = bench.trials(study).named(name)
+    data = bench.data(study)
+    machine = bench.machine()
+    origin = study.origin(data.fingerprint, data.features_key)
+    identity = study.trial_fingerprint(trial, origin, machine.precision)
+
+    def finished() -> Record | None:
+        record = bench.records.finished(study.name, name, identity)
+        return record if record and (forced_by is None or record.account.get("forced_by") == forced_by) else None
+
+    if found := finished():
+        say(f"{name}: already finished on {found.account['ended'][:16].replace('T', ' ')} UTC; nothing to train")
+        return Answer(found, True, 0.0)
+    features = bench.shelf("features").find(data.features_key)
+    if features is None:
+        raise TrialFailed(
+            name,
+            f"the features of {study.name} are not built for the present recordings: materialize "
+            f"{study.name}/features, or run `nocturne run {study.name}`",
+            again=False,
+        )
+    with _begin(bench, study, name, run_id, say) as attempt:
+        if found := finished():  # another process answered it while this one waited for the trial
+            return Answer(found, True, 0.0)
+        with machine_lease(bench, f"{study.name} {name}", say):
+            notes: list[EpochNote] = []
+
+            def report(note: EpochNote) -> None:
+                notes.append(note)
+                say(_epoch_line(name, trial, note))
+
+            job = TrialJob(
+                trial=trial,
+                settings=bench.settings(study),
+                split=data.split,
+                features=features,
+                states=bench.shelf("states"),
+                machine=machine,
+                origin=fingerprint(origin, forced_by) if forced_by else origin,
+                report=report,
+            )
+            account = _account(study, trial, job, run_id, forced_by, identity, data.fingerprint, data.features_key)
+            return _compute(bench, study, job, attempt, account, notes)
+
+
+@contextmanager
+def _begin(bench: Bench, study: Study, name: str, run_id: str, say: Say) -> Iterator[Attempt]:
+    """The next attempt; while another process is at the same trial, wait for it: its answer will be ours."""
+    with ExitStack() as held:
+        while True:
+            try:
+                attempt = held.enter_context(bench.records.begin(study.name, name, run_id))
+                break
+            except TrialBusy as busy:
+                say(f"{busy}; waiting for its answer")
+        yield attempt
+
+
+def _compute(
+    bench: Bench, study: Study, job: TrialJob, attempt: Attempt, account: dict[str, Any], notes: list[EpochNote]
+) -> Answer:
+    started = time.perf_counter()
+    try:
+        outcome = study.run_trial(job)
+    except BaseException as problem:
+        interrupted = not isinstance(problem, Exception)
+        sentence = "interrupted; finished epochs are kept" if interrupted else _sentence(problem)
+        account |= {
+            "status": "paused" if interrupted else "failed",
+            "error": sentence if interrupted else f"{sentence}\n{traceback.format_exc(limit=-6)}",
+            "epochs_done": notes[-1].epoch if notes else 0,
+            "epochs_trained": len(notes),
+            "seconds_spent": time.perf_counter() - started,
+        }
+        _commit(bench, attempt, account, {})
+        if interrupted:
+            raise
+        raise TrialFailed(job.trial.name, sentence, again=_may_pass(problem)) from problem
+    seconds = time.perf_counter() - started
+    account |= _result(bench, outcome)
+    record = _commit(bench, attempt, account, outcome.tables)
+    if outcome.trained.status == "diverged":
+        raise TrialFailed(job.trial.name, outcome.trained.problem, again=False)
+    return Answer(record, False, seconds)
+
+
+def _commit(bench: Bench, attempt: Attempt, account: dict[str, Any], tables: dict[str, Any]) -> Record:
+    record = attempt.commit(account | {"ended": _now()}, tables)
+    publish(bench.lab)
+    return record
+
+
+def _account(
+    study: Study,
+    trial: Trial,
+    job: TrialJob,
+    run_id: str,
+    forced_by: str | None,
+    identity: str,
+    data_fingerprint: str,
+    features_key: str,
+) -> dict[str, Any]:
+    return {
+        "study": study.name,
+        "trial": trial.name,
+        "fingerprint": identity,
+        "status": "failed",
+        "run_id": run_id,
+        "forced_by": forced_by,
+        "started": _now(),
+        "model_name": study.model_name(trial, dt.datetime.now()),
+        "config": trial.config.model_dump(mode="json"),
+        "changes": {key: list(pair) for key, pair in trial.changes.items()},
+        "purpose": trial.config.purpose,
+        "precision": job.machine.precision,
+        "machine": job.machine.describe(),
+        "machine_facts": job.machine.as_json(),
+        "data_fingerprint": data_fingerprint,
+        "features_key": features_key,
+        "revision": study.revision,
+    }
+
+
+def _result(bench: Bench, outcome: Outcome) -> dict[str, Any]:
+    trained = outcome.trained
+    model_key = None
+    if outcome.save_model is not None and trained.best is not None:
+        model_key = fingerprint("model", trained.best.key)
+        bench.shelf("models").build(model_key, outcome.save_model)
+    return {
+        "status": trained.status,
+        "error": trained.problem,
+        "model_key": model_key,
+        "seconds_spent": trained.seconds_spent,
+        "seconds_standalone": trained.seconds_standalone,
+        "epochs_done": len(trained.history),
+        "epochs_trained": trained.epochs_trained,
+        "best_epoch": trained.best.epoch if trained.best else None,
+        "stopped_early": trained.stopped_early,
+        "micro_batch": trained.micro_batch,
+        "out_of_memory": trained.out_of_memory,
+        "items_per_epoch": trained.history[-1].items if trained.history else 0,
+        "epochs_planned": outcome.epochs_planned,
+        "higher_is_better": outcome.higher_is_better,
+        "selection_metric": outcome.selection_metric,
+        "selection_value": outcome.selection_value,
+    }
+
+
+@contextmanager
+def machine_lease(bench: Bench, what: str, say: Say) -> Iterator[None]:
+    """One trial at a time on the machine of this lab, whoever asks: a second one waits and says for what.
+
+    The kernel frees the lease of a killed process.
+    """
+    holder = bench.lab.locks / "machine.holder.json"
+    lock = FileLock(bench.lab.locks / "machine.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        said = durable.read_sealed(holder) if holder.is_file() else {"what": "another trial", "pid": "?"}
+        say(f"the machine is busy with {said['what']} (process {said['pid']}); waiting for it")
+        lock.acquire()
+    try:
+        durable.write_sealed(holder, {"what": what, "pid": os.getpid(), "since": _now()})
+        yield
+    finally:
+        lock.release()
+
+
+def _may_pass(problem: BaseException) -> bool:
+    """Can the same step succeed later? A drive may come back; settings, data and memory stay as they are."""
+    from ml.models.ast import ModelUnavailable
+    from ml.training.engine import OutOfMemory
+
+    if isinstance(problem, ConfigError | NotReady | OutOfMemory | ModelUnavailable | ValueError | durable.LabFull):
+        return False
+    return isinstance(problem, OSError | MemoryError | psutil.Error) or "CUDA error" in str(problem)
+
+
+def _sentence(problem: BaseException) -> str:
+    said = " ".join(str(problem).split())
+    return (
+        said
+        if isinstance(problem, ConfigError | NotReady | ValueError) and said
+        else (f"{type(problem).__name__}: {said}" if said else type(problem).__name__)
+    )
+
+
+def _epoch_line(name: str, trial: Trial, note: EpochNote) -> str:
+    shown = ", ".join(
+        f"{part} {metric} {value:.4g}"
+        for part, metrics in (("train", note.train), ("validation", note.validation))
+        for metric, value in metrics.items()
+        if metric in ("loss", "accuracy")
+    )
+    return f"{name}: epoch {note.epoch} in {note.seconds:.1f} s; {shown}"
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
