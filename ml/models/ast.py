@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional
 from transformers import ASTConfig, ASTForAudioClassification
+from transformers.utils.logging import disable_progress_bar
 
 from ml.models.ast_config import AstConfig
 from ml.models.hub import ModelUnavailable, weights_folder
@@ -32,6 +34,7 @@ SIZES = ("hidden", "layers", "heads", "intermediate", "patch", "stride")
 """Settings that a pretrained model decides by itself."""
 
 log = logging.getLogger(__name__)
+disable_progress_bar()  # a bar per model, for a second's work, hides what matters in a night's log
 
 
 def build_ast(config: AstConfig, *, frames: int, mels: int, labels: Sequence[str], seed: int) -> nn.Module:
@@ -158,7 +161,7 @@ def _load(folder: Path, dropout: float | None) -> ASTForAudioClassification:
             output_loading_info=True,
             **changes,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as problem:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as problem:
         reason = re.sub(r"\s+", " ", str(problem))[:300]
         raise ModelUnavailable(
             f"{folder} holds no Audio Spectrogram Transformer that can be loaded: {reason}"

@@ -64,8 +64,6 @@ def train(
         except Diverged as found:
             status, trouble = "diverged", found
             break
-    if status == "finished":
-        walk.drop_superseded()  # a kill between two epochs may have left one
     history, best = walk.history, best_of(walk.history, recipe)
     return Trained(
         status=status,
@@ -166,10 +164,10 @@ class _Walk:
         if known is None:
             self.history.append(note)
         self._on_shelf.add(epoch)
-        self.drop_superseded()
+        self._drop_superseded()
         return note
 
-    def drop_superseded(self) -> None:
+    def _drop_superseded(self) -> None:
         """Drops all states but this, the latest, the best and what the recipe keeps. Only when the newer is durable."""
         best = best_of(self.history, self._recipe)
         needed = {self.standing, len(self.history), best.epoch if best else 0}

@@ -117,8 +117,9 @@ class _Steps:
 
     def _gradients(self, indices: np.ndarray, micro: int) -> dict[str, Tensor | float]:
         said: dict[str, Tensor | float] = {}
-        for start in range(0, len(indices), micro):
-            part = indices[start : start + micro]
+        # Even parts, not full ones and a rest: batch norm cannot do with a rest of one.
+        parts = [indices] if len(indices) <= micro else np.array_split(indices, -(-len(indices) // micro))
+        for part in parts:
             with self._machine.autocast():
                 loss, counts = self._lesson.loss(self._model, part, self._generator)
             (loss / len(indices)).backward()
