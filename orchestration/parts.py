@@ -21,9 +21,11 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LOGGED = re.compile(
     r"^\d{4}-\d\d-\d\d (?P<time>\d\d:\d\d:\d\d) \S+ - (?P<logger>\S+) - (?P<level>[A-Z]+) - (?P<text>.*)$"
 )
+_ERROR = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit): ")
 _ROUTINE = re.compile(
     r"Priority sorting|configured with the following daemons|Collected \d+ runs for monitoring|Checking run "
     r"|runs are currently in progress\. Maximum|Received \S+ event for location|Not checking for|No enabled"
+    r"|shutting down daemon threads|Daemon threads shut down"
 )
 _OF_A_RUN = re.compile(
     r"^(?P<job>\S+) - (?P<run>[0-9a-f-]{36}) - (?:\d+ - )?(?:(?P<step>\S+) - )?(?P<kind>[A-Z_]+) - (?P<text>.*)$"
@@ -38,6 +40,8 @@ class Part:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    speaks_for_code: bool = False
+    """Does it load the definitions first, so that the names of errors in its log are to be shown?"""
     _read: int = 0
     _unfinished: bytes = field(default=b"", repr=False)
 
@@ -51,7 +55,7 @@ class Part:
             said = handle.read()
         self._read += len(said)
         *lines, self._unfinished = (self._unfinished + said).split(b"\n")
-        shown = (worth_showing(line.decode("utf-8", "replace").rstrip()) for line in lines)
+        shown = (worth_showing(line.decode("utf-8", "replace").rstrip(), self.speaks_for_code) for line in lines)
         return [line for line in shown if line]
 
     def last_words(self, count: int = 12) -> list[str]:
@@ -79,7 +83,9 @@ class Part:
         self.process.wait()
 
 
-def start(name: str, arguments: Sequence[str], logs: Path, environment: Mapping[str, str]) -> Part:
+def start(
+    name: str, arguments: Sequence[str], logs: Path, environment: Mapping[str, str], speaks_for_code: bool
+) -> Part:
     """Starts `python ARGUMENTS`; its log of the time before is kept as NAME.before.log."""
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{name.replace(' ', '-')}.log"
@@ -97,14 +103,17 @@ def start(name: str, arguments: Sequence[str], logs: Path, environment: Mapping[
             start_new_session=os.name == "posix",
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
-    return Part(name, process, log, already)
+    return Part(name, process, log, speaks_for_code, already)
 
 
-def worth_showing(line: str) -> str | None:
-    """`line` of a part's log as a person wants to see it, or None. All of it is in the log file."""
+def worth_showing(line: str, with_errors: bool = False) -> str | None:
+    """`line` of a part's log as a person wants to see it, or None. All of it is in the log file.
+
+    `with_errors`: of a traceback, the lines that name the errors are shown.
+    """
     found = _LOGGED.match(_COLOURS.sub("", line))
     if found is None:
-        return None
+        return f"    {line}" if with_errors and _ERROR.match(line) else None
     event = _OF_A_RUN.match(found["text"])
     if event is not None:
         if event["kind"] not in _SHOWN_OF_A_RUN:
@@ -113,5 +122,7 @@ def worth_showing(line: str) -> str | None:
         return f"{found['time']} run {event['run'][:8]}{step}: {event['text']}"
     if found["level"] == "DEBUG" or (found["level"] == "INFO" and _ROUTINE.search(found["text"])):
         return None
+    if found["text"] == "Error while importing code":
+        return f"{found['time']} the definitions cannot be loaded; correct the cause, then press Reload on the page:"
     level = "" if found["level"] == "INFO" else f" {found['level']}:"
     return f"{found['time']}{level} {found['text']}"

@@ -7,13 +7,11 @@ the last of them; what waits in the queue waits on.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import shutil
 import signal
-import socket
 import tempfile
 import threading
 import time
@@ -22,12 +20,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
 from filelock import FileLock, Timeout
 
 from orchestration.instance_home import limit_pool, prepare_instance
 from orchestration.parts import Part, start
+from orchestration.ports import address, answers, free_port, port_problem
 from orchestration.webserver import HOST
 
 ALREADY_UP = 3
@@ -59,11 +57,11 @@ def run_up(lab_root: Path, port: int = 3000, module: str = "orchestration.defini
         )
         return ALREADY_UP
     try:
-        taken = _port_problem(port)
+        taken = port_problem(port)
         if taken:
             _say(taken)
             return PORT_TAKEN
-        account.write_text(json.dumps({"pid": os.getpid(), "address": _address(port)}), encoding="utf-8")
+        account.write_text(json.dumps({"pid": os.getpid(), "address": address(port)}), encoding="utf-8")
         return _Up(lab_root, port, module).run()
     finally:
         account.unlink(missing_ok=True)
@@ -127,14 +125,14 @@ class _Up:
         from dagster._core.errors import DagsterUserCodeUnreachableError
         from dagster._grpc.client import DagsterGrpcClient, client_heartbeat_thread
 
-        folder = _socket_folder(self.home)
+        folder = self.temporary = _socket_folder(self.home)
         self.environment = self._environment(folder)
         place: dict[str, Any] = {"host": HOST}
         if os.name == "posix":
             place["socket"] = str(folder / f"code-{os.getpid()}.sock")
             where = ["--socket", place["socket"]]
         else:
-            place["port"] = _free_port()
+            place["port"] = free_port()
             where = ["--port", str(place["port"]), "--host", HOST]
         arguments = ["-m", "dagster", "code-server", "start", *where, "--module-name", self.module]
         arguments += ["--working-directory", str(REPOSITORY), "--location-name", self.module]
@@ -164,8 +162,8 @@ class _Up:
         pages = self._start("webserver", [*under_us, "orchestration.webserver", "--port", str(self.port), *workspace])
         self._start("daemon", [*under_us, "dagster._daemon", "run", *workspace])
         while pages.alive() and not self.stop.is_set():
-            if _answers(self.port):
-                _say(f"ready: {_address(self.port)} (Ctrl+C ends it; runs in progress and queued runs stay)")
+            if answers(self.port):
+                _say(f"ready: {address(self.port)} (Ctrl+C ends it; runs in progress and queued runs stay)")
                 break
             dead = self._look()
             if dead is not None:
@@ -173,7 +171,8 @@ class _Up:
         return None
 
     def _start(self, name: str, arguments: Sequence[str]) -> Part:
-        part = start(name, arguments, self.home / "up", self.environment)
+        first = not self.parts
+        part = start(name, arguments, self.home / "up", self.environment, speaks_for_code=first)
         self.parts.append(part)
         return part
 
@@ -183,6 +182,7 @@ class _Up:
             **os.environ,
             "NOCTURNE_LAB": str(self.lab_root),
             "PYTHONPATH": os.pathsep.join(path),
+            "PYTHONSAFEPATH": "1",  # no module is taken from the folder a person is in
             "PYTHONUTF8": "1",
             "PYTHONUNBUFFERED": "1",
             # Temporary files of Dagster and of the runs lie in the lab, too.
@@ -249,6 +249,7 @@ class _Up:
                 code.ended_within(LOOK_SECONDS)
         if code.alive():
             code.kill()
+        shutil.rmtree(self.temporary, ignore_errors=True)
         return ""
 
 
@@ -277,51 +278,6 @@ def _who_is_up(account: Path) -> str:
         return f"process {told['pid']} at {told['address']}"
     except (OSError, ValueError, KeyError):
         return "another `nocturne up`, which is just starting or ending,"
-
-
-def _address(port: int) -> str:
-    return f"http://{HOST}:{port}"
-
-
-def _port_problem(port: int) -> str | None:
-    choose = "choose another: nocturne up --port 3001" if port == 3000 else "choose another with --port"
-    with socket.socket() as probe:
-        if os.name == "posix":  # elsewhere this would allow a port that is in use
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OverflowError:
-            return f"port {port} does not exist; choose one from 1024 to 65535 with --port"
-        except PermissionError:
-            return f"port {port} is reserved for the system; choose one from 1024 to 65535 with --port"
-        except OSError:
-            return f"port {port} is taken by {_listener(port)}; {choose}"
-    return None
-
-
-def _listener(port: int) -> str:
-    with suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections(kind="tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
-                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
-    return "another program"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)
-    try:
-        connection.request("GET", "/server_info")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _say(text: str) -> None:

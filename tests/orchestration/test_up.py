@@ -255,3 +255,16 @@ def test_a_taken_port_is_said_with_who_has_it(tmp_path: Path, capsys: pytest.Cap
 )
 def test_what_a_person_sees_of_the_parts(line: str, shown: str | None) -> None:
     assert worth_showing(line) == shown
+
+
+def test_definitions_that_cannot_be_loaded_are_said_with_the_cause() -> None:
+    log = [
+        "2026-01-02 03:04:05 +0100 - dagster.code_server - ERROR - Error while importing code",
+        "Traceback (most recent call last):",
+        '  File "study.py", line 3, in <module>',
+        "ml.config.ConfigError: balance_0.30.yaml: unknown key `strenght`",
+    ]
+    said = [shown for line in log if (shown := worth_showing(line, with_errors=True))]
+    assert len(said) == 2
+    assert "cannot be loaded" in said[0]
+    assert "unknown key `strenght`" in said[1]
