@@ -35,7 +35,8 @@ def serve(parent: int) -> None:
         _answer(answers, "unfit", f"{type(problem).__name__}: {problem}", None)
         return
     _answer(answers, "ready", None, None)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders mutter about every odd frame; what counts is answered
+    for stream in (1, 2):  # decoders mutter about every odd frame; what counts is answered
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     while True:
         try:
             result = function(pickle.loads(asked.get()))  # noqa: S301 - from our own parent

@@ -139,7 +139,7 @@ def _list_class(root: Path, name: str, listing: Listing) -> None:
                 others[suffix or "no ending"] += 1
             elif not _is_text(os.path.join(folder, file)):  # noqa: PTH118
                 shown = os.fsencode(file).decode("utf-8", "backslashreplace")
-                listing.notes.append(f"{name}: the name {shown!r} is not valid text; rename the file to use it")
+                listing.notes.append(f"{name}: the name {shown} is not valid text; rename the file to use it")
             else:
                 listing.entries.append(_entry(root, os.path.join(folder, file)))  # noqa: PTH118
     if hidden:
