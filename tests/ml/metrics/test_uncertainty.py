@@ -1,0 +1,68 @@
+"""Intervals against published values and against simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.metrics.comparison import compare_with_leader
+from ml.metrics.uncertainty import paired_bootstrap, paired_p_value, recording_bootstrap, wilson
+
+
+def test_wilson_at_the_ends_and_in_the_middle():
+    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-3)
+    assert wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-3)
+    assert wilson(5, 6) == pytest.approx((0.4365, 0.9699), abs=1e-3)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_wilson_covers_what_it_says():
+    rng = np.random.default_rng(0)
+    hits = rng.binomial(30, 0.8, size=2000)
+    covered = [low <= 0.8 <= high for low, high in (wilson(int(h), 30) for h in hits)]
+    assert 0.93 < np.mean(covered) < 0.98
+
+
+def test_bootstrap_is_wide_where_recordings_disagree():
+    even = recording_bootstrap(np.full(20, 9.0), np.full(20, 10.0))
+    uneven = recording_bootstrap(np.array([10.0] * 18 + [0.0] * 2), np.full(20, 10.0))
+    assert even == pytest.approx((0.9, 0.9))
+    assert uneven[1] - uneven[0] > 0.15
+
+
+def test_mcnemar_by_counting():
+    assert paired_p_value(0, 0) == 1.0
+    assert paired_p_value(0, 6) == pytest.approx(2 / 64)
+    assert paired_p_value(1, 5) == pytest.approx(2 * 7 / 64)
+    assert paired_p_value(3, 3) == 1.0
+
+
+def test_equal_trials_are_ahead_half_of_the_time():
+    low, high, ahead = paired_bootstrap(np.zeros(12))
+    assert (low, high, ahead) == (0.0, 0.0, 0.5)
+
+
+def _judged(right: list[bool]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "part": "validation",
+            "path": [f"{n}.wav" for n in range(len(right))],
+            "actual": "x",
+            "predicted": ["x" if ok else "y" for ok in right],
+        }
+    )
+
+
+def test_two_files_of_difference_are_not_called_better():
+    trials = {"leader": _judged([True] * 10), "other": _judged([True] * 8 + [False] * 2)}
+    row = compare_with_leader(trials, "leader", "validation").iloc[0]
+    assert row["difference"] == pytest.approx(-0.2)
+    assert row["verdict"].startswith("cannot be told apart: right on 0 and wrong on 2 of 10 recordings")
+
+
+def test_a_clear_loss_is_called_one():
+    trials = {"leader": _judged([True] * 12), "other": _judged([False] * 8 + [True] * 4)}
+    row = compare_with_leader(trials, "leader", "validation").iloc[0]
+    assert row["verdict"].startswith("worse than the leader")
+    assert row["high"] < 0
