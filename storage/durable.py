@@ -100,7 +100,7 @@ def replace(source: Path, target: Path) -> None:
             time.sleep(_REPLACE_PAUSE_SECONDS)
 
 
-def write_beside(path: Path, write: Callable[[Path], None]) -> None:
+def write_beside(path: Path, write: Callable[[Path], object]) -> None:
     """Lets `write` fill a temporary file beside `path`, makes it durable, and puts it in place in one step.
 
     Readers see the old file or the new one, whole. When this returns the new one is on the disk; when it raises, the

@@ -21,12 +21,13 @@ from filelock import BaseFileLock, FileLock, Timeout
 from storage import durable, tables
 from storage.lab import Lab
 from storage.names import BadName, check_name
+from storage.record import NEW, Record, read, write
 
 STATUSES = ("finished", "failed", "paused", "diverged")
 _NOTES = "_notes"
 """Folder of a study's own accounts; no trial can have this name."""
 
-_NEW, _BEGUN = ".new-", ".begun.json"
+_BEGUN = ".begun.json"
 
 
 class StaleAttempt(RuntimeError):
@@ -35,48 +36,6 @@ class StaleAttempt(RuntimeError):
 
 class TrialBusy(RuntimeError):
     """A trial that another process is working on, and who that is."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """One account on disk. `number` is the attempt at a trial, or counts the accounts of one kind of a study."""
-
-    study: str
-    trial: str | None
-    number: int
-    folder: Path
-    account: dict[str, Any]
-    tables: dict[str, dict[str, Any]]
-    """Table to {"sha256", "bytes", "rows"}."""
-
-    @property
-    def attempt(self) -> int:
-        return self.number
-
-    def path(self, table: str) -> Path:
-        """The Parquet file of one of `tables`."""
-        return self.folder / f"{table}.parquet"
-
-    def table(self, name: str) -> pd.DataFrame:
-        """The rows of one table, every byte checked; an empty frame where the record brought none."""
-        if name not in self.tables:
-            return pd.DataFrame(columns=list(tables.columns_of(name)))
-        self._check(name)
-        return tables.read_parquet(self.path(name))
-
-    def check(self) -> None:
-        """Raises `durable.Damaged` when a byte of the tables is not what was written."""
-        for name in self.tables:
-            self._check(name)
-
-    def _check(self, name: str) -> None:
-        path = self.path(name)
-        try:
-            healthy = durable.sha256_of(path) == self.tables[name]["sha256"]
-        except FileNotFoundError:
-            raise durable.Damaged(f"{path}: gone") from None
-        if not healthy:
-            raise durable.Damaged(f"{path}: does not match the SHA-256 it was written with")
 
 
 @dataclass
@@ -134,8 +93,11 @@ class Records:
                     durable.write_sealed(place / f"{number:06d}{_BEGUN}", begun)
             yield Attempt(study, trial, number, run_id, started, self)
 
-    def note(self, study: str, kind: str, account: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> Record:
-        """Keeps an account of the study as a whole; one with the fingerprint of the newest is not written again."""
+    def note(self, study: str, kind: str, account: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Record:
+        """Keeps an account of the study as a whole; one with the fingerprint of the newest is not written again.
+
+        `tables.OF_A_STUDY` says which kinds bring tables; an account of any other kind brings none.
+        """
         _need(account, "fingerprint", f"the {kind} of {study}")
         with self._fence(study, kind):
             newest = self.noted(study, kind)
@@ -146,7 +108,7 @@ class Records:
             _sweep(place)
             number = max(_numbers(place), default=0) + 1
             written = {"written": datetime.now(UTC).isoformat(timespec="milliseconds"), **account}
-            return _write(place, number, study, None, written, dict(tables), tables_of(kind))
+            return write(place, number, study, None, written, dict(frames), tables.OF_A_STUDY.get(kind, ()))
 
     def noted(self, study: str, kind: str) -> Record | None:
         """The newest healthy account of that kind, or None."""
@@ -173,6 +135,31 @@ class Records:
             with contextlib.suppress(durable.Damaged):
                 found.append(read(place, number, study, trial))
         return found
+
+    def read(self, study: str, trial: str, number: int) -> Record:
+        """One record; `Damaged` when its account is not what was written."""
+        return read(self._trial(study, trial), number, study, trial)
+
+    def has(self, study: str, trial: str, number: int) -> bool:
+        """Whether there is a record of that attempt, healthy or not."""
+        return (self._trial(study, trial) / f"{number:06d}").is_dir()
+
+    def ended(self, study: str, trial: str) -> list[int]:
+        """The attempts that are over: those with a record, and those that ended without a word."""
+        names = _names(self._trial(study, trial))
+        recorded = {int(name) for name in names if name.isdigit()}
+        silent = {int(name.removesuffix(_BEGUN)) for name in names if name.endswith(_BEGUN)} - recorded
+        if silent and max(silent) > max(recorded, default=0) and self.is_running(study, trial):
+            silent.remove(max(silent))
+        return sorted(recorded | silent)
+
+    def kinds(self, study: str) -> list[str]:
+        """The kinds of account that were noted about a study as a whole."""
+        return _folders(self.lab.records / check_name(study, "study") / _NOTES)
+
+    def last_noted(self, study: str, kind: str) -> int:
+        """Number of the newest account of that kind, healthy or not; 0 where there is none."""
+        return max(_numbers(self._noted(study, kind)), default=0)
 
     def begun(self, study: str, trial: str) -> dict[int, dict[str, Any]]:
         """Attempt to {"attempt", "run_id", "started"}, for every attempt that ever began."""
@@ -220,6 +207,7 @@ class Records:
             _need(account, key, where)
         if account["status"] not in STATUSES:
             raise ValueError(f"{where}: status is {account['status']!r}; it is one of {', '.join(STATUSES)}")
+        tables.check_account(account, where)
         ended = datetime.now(UTC).isoformat(timespec="milliseconds")
         account = {"run_id": attempt.run_id, "started": attempt.started, "ended": ended, **account}
         account |= {"study": attempt.study, "trial": attempt.trial, "attempt": attempt.number}
@@ -231,14 +219,13 @@ class Records:
                     f"{attempt.study}/{attempt.trial}: attempt {attempt.number} (run {attempt.run_id}) may not write, "
                     f"because attempt {last} has begun; its account is thrown away"
                 )
-            return _write(place, attempt.number, attempt.study, attempt.trial, account, frames, tables.OF_A_TRIAL)
+            return write(place, attempt.number, attempt.study, attempt.trial, account, frames, tables.OF_A_TRIAL)
 
     def _trial(self, study: str, trial: str) -> Path:
         return self.lab.records / check_name(study, "study") / check_name(trial, "trial")
 
     def _noted(self, study: str, kind: str) -> Path:
-        tables_of(kind)
-        return self.lab.records / check_name(study, "study") / _NOTES / kind
+        return self.lab.records / check_name(study, "study") / _NOTES / check_name(kind, "kind of account")
 
     def _fence(self, study: str, name: str) -> BaseFileLock:
         """Held for moments: makes "is mine the newest attempt?" and the rename one step."""
@@ -254,64 +241,6 @@ class Records:
             begun = durable.read_sealed(place / f"{_last_begun(place):06d}{_BEGUN}")
             return f"run {begun['run_id']}, since {begun['started']}"
         return "it has not said who it is"
-
-
-def tables_of(kind: str) -> tuple[str, ...]:
-    """The tables that an account of this kind may bring; a ValueError for a kind that is not known."""
-    if kind not in tables.OF_A_STUDY:
-        raise ValueError(f"kind of account is {kind!r}; it is one of {', '.join(tables.OF_A_STUDY)}")
-    return tables.OF_A_STUDY[kind]
-
-
-def read(place: Path, number: int, study: str, trial: str | None) -> Record:
-    """The record `number` in `place`; `Damaged` when its account is not what was written."""
-    folder = place / f"{number:06d}"
-    try:
-        body = durable.read_sealed(folder / "record.json")
-    except FileNotFoundError:
-        raise durable.Damaged(f"{folder / 'record.json'}: gone") from None
-    if (body["study"], body["trial"], body["number"]) != (study, trial, number):
-        raise durable.Damaged(f"{folder}: this is the record of {body['study']}/{body['trial']}, moved here by hand")
-    return Record(study, trial, number, folder, body["account"], body["tables"])
-
-
-def _write(
-    place: Path,
-    number: int,
-    study: str,
-    trial: str | None,
-    account: dict[str, Any],
-    frames: dict[str, pd.DataFrame],
-    allowed: tuple[str, ...],
-) -> Record:
-    strangers = sorted(set(frames) - set(allowed))
-    if strangers:
-        raise tables.TableError(
-            f"{place}: tables {', '.join(strangers)} do not belong here; allowed: {', '.join(allowed)}"
-        )
-    new, final = place / f"{_NEW}{number:06d}", place / f"{number:06d}"
-    if final.exists():
-        raise FileExistsError(f"{final}: this attempt was committed before; an account is never changed")
-    with durable.telling_full(final):
-        try:
-            new.mkdir()
-            written = {}
-            for name, frame in frames.items():
-                if len(frame) == 0:
-                    continue
-                path = new / f"{name}.parquet"
-                rows = tables.write_parquet(frame, name, path, study=study, trial=trial)
-                durable.sync_file(path)
-                written[name] = {"sha256": durable.sha256_of(path), "bytes": path.stat().st_size, "rows": rows}
-            body = {"study": study, "trial": trial, "number": number, "account": account, "tables": written}
-            durable.write_sealed(new / "record.json", body)
-            durable.replace(new, final)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(new)
-            raise
-        durable.sync_folder(place)
-    return read(place, number, study, trial)
 
 
 def _newest(place: Path, study: str, trial: str | None) -> Record | None:
@@ -352,7 +281,7 @@ def _folders(place: Path) -> list[str]:
 
 def _sweep(place: Path) -> None:
     """Removes what a killed writer left; the caller holds the lock under which such things are written."""
-    for left in place.glob(f"{_NEW}*"):
+    for left in place.glob(f"{NEW}*"):
         shutil.rmtree(left, ignore_errors=True)
     durable.sweep(place)
 

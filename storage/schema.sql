@@ -10,7 +10,7 @@ COMMENT ON COLUMN about.value IS 'the value as text; published is a UTC time';
 CREATE TABLE studies (study VARCHAR, kind VARCHAR, number INTEGER, fingerprint VARCHAR, account JSON);
 COMMENT ON TABLE studies IS 'What was noted about a study as a whole: the newest account of each kind.';
 COMMENT ON COLUMN studies.study IS 'study: one question about one body of data';
-COMMENT ON COLUMN studies.kind IS 'inventory, split or comparison';
+COMMENT ON COLUMN studies.kind IS 'for example inventory, split or comparison';
 COMMENT ON COLUMN studies.number IS 'how often this kind was noted with a new content, this one included';
 COMMENT ON COLUMN studies.fingerprint IS 'stands for the content: equal fingerprint, equal content';
 COMMENT ON COLUMN studies.account IS 'what was noted, as JSON';
@@ -48,17 +48,12 @@ COMMENT ON COLUMN splits.recording IS 'recording the file was cut from; all of i
 COMMENT ON COLUMN splits.content_hash IS 'SHA-256 of the bytes of the file';
 COMMENT ON COLUMN splits.part IS 'train, validation or test';
 
-CREATE TABLE classes (
-    study VARCHAR, part VARCHAR, class VARCHAR, files BIGINT, recordings BIGINT, minutes DOUBLE, windows BIGINT
-);
-COMMENT ON TABLE classes IS 'How much there is of each class in each part, in four different units.';
-COMMENT ON COLUMN classes.study IS 'study: one question about one body of data';
-COMMENT ON COLUMN classes.part IS 'train, validation or test';
-COMMENT ON COLUMN classes.class IS 'class';
-COMMENT ON COLUMN classes.files IS 'number of files';
-COMMENT ON COLUMN classes.recordings IS 'number of recordings (files of one recording count once)';
-COMMENT ON COLUMN classes.minutes IS 'minutes of sound';
-COMMENT ON COLUMN classes.windows IS 'number of windows that the model sees; NULL where it was not counted';
+CREATE TABLE window_counts (study VARCHAR, part VARCHAR, class VARCHAR, windows BIGINT);
+COMMENT ON TABLE window_counts IS 'How many windows each class has in each part, where the study counted them.';
+COMMENT ON COLUMN window_counts.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN window_counts.part IS 'train, validation or test';
+COMMENT ON COLUMN window_counts.class IS 'class';
+COMMENT ON COLUMN window_counts.windows IS 'number of windows that the model sees';
 
 CREATE TABLE attempts (
     study VARCHAR, trial VARCHAR, attempt INTEGER, status VARCHAR, run_id VARCHAR, started TIMESTAMP, ended TIMESTAMP,
@@ -74,7 +69,7 @@ COMMENT ON COLUMN attempts.study IS 'study: one question about one body of data'
 COMMENT ON COLUMN attempts.trial IS 'trial: one configuration of a study';
 COMMENT ON COLUMN attempts.attempt IS 'number of the attempt at this trial, from 1';
 COMMENT ON COLUMN attempts.status IS
-    'finished, failed, paused, diverged, or interrupted (the process ended without a word: killed, power cut)';
+    'finished, failed, paused, diverged, interrupted (ended without a word: killed, power cut) or damaged (see error)';
 COMMENT ON COLUMN attempts.run_id IS 'the Dagster run that made this attempt';
 COMMENT ON COLUMN attempts.started IS 'when the attempt began, UTC';
 COMMENT ON COLUMN attempts.ended IS 'when its record was written, UTC; NULL when interrupted';
@@ -118,7 +113,7 @@ COMMENT ON COLUMN trials.study IS 'study: one question about one body of data';
 COMMENT ON COLUMN trials.trial IS 'trial: one configuration of a study';
 COMMENT ON COLUMN trials.attempt IS 'number of the attempt that this row and all other tables show';
 COMMENT ON COLUMN trials.status IS
-    'finished, failed, paused, diverged, or interrupted (the process ended without a word: killed, power cut)';
+    'finished, failed, paused, diverged, interrupted (ended without a word: killed, power cut) or damaged (see error)';
 COMMENT ON COLUMN trials.run_id IS 'the Dagster run that made this attempt';
 COMMENT ON COLUMN trials.started IS 'when the attempt began, UTC';
 COMMENT ON COLUMN trials.ended IS 'when its record was written, UTC; NULL when interrupted';
@@ -181,7 +176,7 @@ CREATE TABLE metrics (
 COMMENT ON TABLE metrics IS 'What the model of each trial reaches, in tidy form: one row per number.';
 COMMENT ON COLUMN metrics.study IS 'study: one question about one body of data';
 COMMENT ON COLUMN metrics.trial IS 'trial: one configuration of a study';
-COMMENT ON COLUMN metrics.part IS 'validation or test';
+COMMENT ON COLUMN metrics.part IS 'train, validation or test';
 COMMENT ON COLUMN metrics.level IS 'what is counted: recording, or a smaller unit such as window';
 COMMENT ON COLUMN metrics.metric IS 'for example accuracy, macro_f1, recall, precision, f1, support';
 COMMENT ON COLUMN metrics.class IS 'class, for metrics of one class; NULL for metrics over all';
@@ -212,8 +207,8 @@ COMMENT ON COLUMN predictions.part IS 'validation or test';
 COMMENT ON COLUMN predictions.level IS 'recording, or a smaller unit such as window';
 COMMENT ON COLUMN predictions.recording IS 'recording it belongs to';
 COMMENT ON COLUMN predictions.path IS 'file it lies in, inside the source folder; NULL where a row speaks of several files';
-COMMENT ON COLUMN predictions.window_number IS 'number of the window in its file, from 0; NULL for recordings';
-COMMENT ON COLUMN predictions.start_seconds IS 'where the window begins in its file, seconds; NULL for recordings';
+COMMENT ON COLUMN predictions.window_number IS 'number of the window in its file, from 0; NULL or -1 for recordings';
+COMMENT ON COLUMN predictions.start_seconds IS 'where the window begins in its file, seconds';
 COMMENT ON COLUMN predictions.actual IS 'class it is';
 COMMENT ON COLUMN predictions.predicted IS 'class it was taken for';
 COMMENT ON COLUMN predictions.confidence IS 'probability given to the predicted class';
@@ -228,31 +223,26 @@ COMMENT ON COLUMN draws.class IS 'class';
 COMMENT ON COLUMN draws.count IS 'windows drawn, repetitions included';
 
 CREATE TABLE comparisons (
-    study VARCHAR, trial VARCHAR, against VARCHAR, part VARCHAR, level VARCHAR, metric VARCHAR, class VARCHAR,
-    value DOUBLE, against_value DOUBLE, difference DOUBLE, low DOUBLE, high DOUBLE, probability DOUBLE,
-    verdict VARCHAR
+    study VARCHAR, trial VARCHAR, against VARCHAR, part VARCHAR, recordings INTEGER, better_on INTEGER,
+    worse_on INTEGER, difference DOUBLE, p_value DOUBLE, verdict VARCHAR
 );
-COMMENT ON TABLE comparisons IS 'Trials compared in pairs on the same recordings, with the uncertainty of the difference.';
+COMMENT ON TABLE comparisons IS 'Each trial against the leader, recording by recording: is the difference real?';
 COMMENT ON COLUMN comparisons.study IS 'study: one question about one body of data';
 COMMENT ON COLUMN comparisons.trial IS 'trial: one configuration of a study';
-COMMENT ON COLUMN comparisons.against IS 'the trial it is compared with';
-COMMENT ON COLUMN comparisons.part IS 'validation or test';
-COMMENT ON COLUMN comparisons.level IS 'what is counted: recording, or a smaller unit such as window';
-COMMENT ON COLUMN comparisons.metric IS 'for example accuracy, macro_f1, recall';
-COMMENT ON COLUMN comparisons.class IS 'class, for metrics of one class; NULL for metrics over all';
-COMMENT ON COLUMN comparisons.value IS 'value of the trial';
-COMMENT ON COLUMN comparisons.against_value IS 'value of the trial it is compared with';
-COMMENT ON COLUMN comparisons.difference IS 'value less against_value';
-COMMENT ON COLUMN comparisons.low IS 'lower end of the 95 % interval of the difference over recordings';
-COMMENT ON COLUMN comparisons.high IS 'upper end of the 95 % interval of the difference over recordings';
-COMMENT ON COLUMN comparisons.probability IS 'share of the resamplings of recordings in which the trial was ahead';
-COMMENT ON COLUMN comparisons.verdict IS 'the comparison in a sentence';
+COMMENT ON COLUMN comparisons.against IS 'the trial it is compared with: the leader';
+COMMENT ON COLUMN comparisons.part IS 'part whose recordings were compared: validation or test';
+COMMENT ON COLUMN comparisons.recordings IS 'number of recordings that both judged';
+COMMENT ON COLUMN comparisons.better_on IS 'recordings that only this trial got right';
+COMMENT ON COLUMN comparisons.worse_on IS 'recordings that only the leader got right';
+COMMENT ON COLUMN comparisons.difference IS 'difference of their shares of right recordings; below 0 it is behind the leader';
+COMMENT ON COLUMN comparisons.p_value IS 'how often chance alone would make them differ this much (paired test); small is sure';
+COMMENT ON COLUMN comparisons.verdict IS 'the comparison in words';
 
 CREATE TABLE row_counts (study VARCHAR, trial VARCHAR, kind VARCHAR, table_name VARCHAR, number INTEGER, rows BIGINT);
 COMMENT ON TABLE row_counts IS 'How many rows each record brought to each table: every publishing checks the tables by it.';
 COMMENT ON COLUMN row_counts.study IS 'study: one question about one body of data';
 COMMENT ON COLUMN row_counts.trial IS 'trial the record is of; NULL for records of a whole study';
-COMMENT ON COLUMN row_counts.kind IS 'inventory, split or comparison, for records of a whole study; NULL for trials';
+COMMENT ON COLUMN row_counts.kind IS 'kind of account, for records of a whole study; NULL for trials';
 COMMENT ON COLUMN row_counts.table_name IS 'table the rows are in';
 COMMENT ON COLUMN row_counts.number IS 'number of the attempt, or of the account of a study';
 COMMENT ON COLUMN row_counts.rows IS 'how many rows';

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from functools import cache
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,20 @@ SCHEMA = Path(__file__).with_name("schema.sql")
 OF_A_TRIAL = ("epochs", "metrics", "confusion", "predictions", "draws")
 """The tables that a trial's record may bring."""
 
-OF_A_STUDY = {"inventory": ("files",), "split": ("splits", "classes"), "comparison": ("comparisons",)}
-"""Kinds of account of a whole study, and the tables each may bring."""
+OF_A_STUDY = {
+    "inventory": ("files",),
+    "split": ("splits",),
+    "features": ("window_counts",),
+    "comparison": ("comparisons",),
+}
+"""Kinds of account of a whole study, and the tables each may bring; an account of another kind brings none."""
 
-_RENAMED = {"label": "class", "group": "recording", "window": "window_number"}
-"""Names that frames use and SQL cannot use without quotes, or says more plainly."""
+_RENAMED = {
+    "files": {"label": "class", "group": "recording"},
+    "splits": {"label": "class", "group": "recording"},
+    "predictions": {"window": "window_number"},
+}
+"""Table to the columns whose names in frames SQL cannot use without quotes, or says more plainly."""
 
 
 class TableError(ValueError):
@@ -48,7 +60,7 @@ def write_parquet(frame: pd.DataFrame, table: str, path: Path, *, study: str, tr
     """
     declared = columns_of(table)
     owner = {"study": study} if trial is None else {"study": study, "trial": trial}
-    frame = frame.rename(columns={name: _RENAMED.get(name, name) for name in frame.columns})
+    frame = frame.rename(columns=_RENAMED.get(table, {}))
     unknown = [str(name) for name in frame.columns if name not in declared or name in owner]
     if unknown:
         allowed = ", ".join(name for name in declared if name not in owner)
@@ -71,10 +83,56 @@ def write_parquet(frame: pd.DataFrame, table: str, path: Path, *, study: str, tr
     return len(frame)
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """The rows of one Parquet file that `write_parquet` made."""
+def read_parquet(table: str, path: Path) -> pd.DataFrame:
+    """The frame that `write_parquet` was given, with all columns of the table."""
     with duckdb.connect() as memory:
-        return memory.read_parquet(str(path)).df()
+        # Folders may be named a=b, which is not meant as a column.
+        frame = memory.read_parquet(str(path), hive_partitioning=False).df()
+    return _as_given(table, frame)
+
+
+def empty(table: str) -> pd.DataFrame:
+    """A frame of `table` without rows."""
+    return _as_given(table, pd.DataFrame(columns=list(columns_of(table))))
+
+
+def _as_given(table: str, frame: pd.DataFrame) -> pd.DataFrame:
+    names = {column: name for name, column in _RENAMED.get(table, {}).items()}
+    return frame.drop(columns=["study", "trial"], errors="ignore").rename(columns=names)
+
+
+def check_account(account: Mapping[str, Any], where: str) -> None:
+    """Refuses an account whose values would not fit the table of attempts, while the writer can still mend it."""
+    for name, kind in columns_of("attempts").items():
+        value = account.get(name)
+        if value is not None and not _fits(value, kind):
+            raise TableError(f"{where}: {name!r} is {value!r}, which is no {_SAID[kind]}")
+
+
+_SAID = {
+    "DOUBLE": "number",
+    "INTEGER": "whole number",
+    "BOOLEAN": "true or false",
+    "JSON": "mapping",
+    "TIMESTAMP": "time as ISO 8601 in UTC, such as 2026-11-21T02:30:00+00:00",
+}
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if kind == "DOUBLE":
+        return isinstance(value, Real)
+    if kind == "INTEGER":
+        return isinstance(value, Integral)
+    if kind == "BOOLEAN":
+        return isinstance(value, bool) or type(value).__name__ == "bool"  # numpy's own
+    if kind == "JSON":
+        return isinstance(value, Mapping)
+    if kind == "TIMESTAMP":
+        try:
+            return datetime.fromisoformat(value).utcoffset() == timedelta(0)
+        except (TypeError, ValueError):
+            return False
+    return True
 
 
 def _storable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -83,11 +141,12 @@ def _storable(frame: pd.DataFrame) -> pd.DataFrame:
         values = frame[name]
         may_hold_text = values.dtype == object or isinstance(values.dtype, pd.StringDtype | pd.CategoricalDtype)
         if may_hold_text and not all(_is_unicode(value) for value in values):
-            frame = frame.assign(**{name: [_unicode(value) for value in values]})
+            frame = frame.assign(**{name: [unicode_of(value) for value in values]})
     return frame
 
 
-def _unicode(value: Any) -> Any:
+def unicode_of(value: Any) -> Any:
+    """`value`; where it is text with raw bytes in it, those are written out (`\\udcff`)."""
     return value if _is_unicode(value) else value.encode("utf-8", "backslashreplace").decode()
 
 

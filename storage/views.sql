@@ -1,0 +1,241 @@
+-- The questions that are asked every morning. docs/sql.md shows how to use them.
+
+CREATE VIEW leaderboard AS
+WITH summary AS (
+    SELECT
+        study,
+        trial,
+        max(value) FILTER (part = 'validation' AND metric = 'accuracy' AND level <> 'recording') AS validation_accuracy,
+        max(low) FILTER (part = 'validation' AND metric = 'accuracy' AND level <> 'recording') AS validation_low,
+        max(high) FILTER (part = 'validation' AND metric = 'accuracy' AND level <> 'recording') AS validation_high,
+        max(value) FILTER (part = 'validation' AND metric = 'accuracy' AND level = 'recording')
+            AS validation_recording_accuracy,
+        max(low) FILTER (part = 'validation' AND metric = 'accuracy' AND level = 'recording')
+            AS validation_recording_low,
+        max(high) FILTER (part = 'validation' AND metric = 'accuracy' AND level = 'recording')
+            AS validation_recording_high,
+        max(value) FILTER (part = 'test' AND metric = 'accuracy' AND level <> 'recording') AS test_accuracy,
+        max(low) FILTER (part = 'test' AND metric = 'accuracy' AND level <> 'recording') AS test_low,
+        max(high) FILTER (part = 'test' AND metric = 'accuracy' AND level <> 'recording') AS test_high,
+        max(value) FILTER (part = 'test' AND metric = 'accuracy' AND level = 'recording') AS test_recording_accuracy,
+        max(low) FILTER (part = 'test' AND metric = 'accuracy' AND level = 'recording') AS test_recording_low,
+        max(high) FILTER (part = 'test' AND metric = 'accuracy' AND level = 'recording') AS test_recording_high,
+        max(value) FILTER (part = 'validation' AND metric = 'macro_f1' AND level <> 'recording')
+            AS validation_macro_f1,
+        max(value) FILTER (part = 'test' AND metric = 'macro_f1' AND level <> 'recording') AS test_macro_f1
+    FROM metrics
+    WHERE class IS NULL
+    GROUP BY study, trial
+),
+finest AS (  -- one level for each trial: the one with the most to count, recordings only where there is nothing else
+    SELECT study, trial, class, value
+    FROM metrics
+    WHERE part = 'validation' AND metric = 'recall' AND class IS NOT NULL
+    QUALIFY dense_rank() OVER (PARTITION BY study, trial ORDER BY level = 'recording') = 1
+),
+worst AS (
+    SELECT study, trial, arg_min(class, value) AS worst_class, min(value) AS worst_recall
+    FROM finest GROUP BY study, trial
+),
+tried AS (SELECT study, trial, count(*) AS attempts FROM attempts GROUP BY study, trial),
+finished AS (
+    SELECT
+        *,
+        data_fingerprint IS NOT DISTINCT FROM
+            first_value(data_fingerprint) OVER (PARTITION BY study ORDER BY ended DESC NULLS LAST, trial)
+            AS current_data,
+        CASE WHEN coalesce(higher_is_better, true) THEN -selection_value ELSE selection_value END AS cost
+    FROM trials
+    WHERE status = 'finished'
+),
+ranked AS (
+    SELECT
+        *,
+        row_number() OVER (PARTITION BY study ORDER BY current_data DESC, cost ASC NULLS LAST, trial) AS rank
+    FROM finished
+)
+SELECT
+    ranked.study, ranked.rank, ranked.trial, ranked.rank = 1 AS is_best, ranked.current_data,
+    ranked.selection_metric, ranked.selection_value,
+    summary.validation_accuracy, summary.validation_low, summary.validation_high,
+    summary.validation_recording_accuracy, summary.validation_recording_low, summary.validation_recording_high,
+    summary.test_accuracy, summary.test_low, summary.test_high,
+    summary.test_recording_accuracy, summary.test_recording_low, summary.test_recording_high,
+    summary.validation_macro_f1, summary.test_macro_f1,
+    worst.worst_class, worst.worst_recall,
+    ranked.seconds_spent / 60 AS minutes, ranked.epochs_done AS epochs, ranked.best_epoch, ranked.seconds_standalone,
+    tried.attempts, ranked.ended, ranked.purpose, ranked.model_name
+FROM ranked
+LEFT JOIN summary USING (study, trial)
+LEFT JOIN worst USING (study, trial)
+LEFT JOIN tried USING (study, trial)
+ORDER BY ranked.study, ranked.rank;
+COMMENT ON VIEW leaderboard IS
+    'One row per finished trial, the best first: chosen on validation, with what the test part says beside it.';
+COMMENT ON COLUMN leaderboard.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN leaderboard.rank IS
+    'place by selection_value within the study; trials of older data come last; ties in order of name';
+COMMENT ON COLUMN leaderboard.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN leaderboard.is_best IS 'whether it is the winner of its study';
+COMMENT ON COLUMN leaderboard.current_data IS
+    'whether it saw the same data as the newest trial of the study; where not, it does not compare';
+COMMENT ON COLUMN leaderboard.selection_metric IS 'the validation metric that the winner is chosen by';
+COMMENT ON COLUMN leaderboard.selection_value IS 'its value at the best epoch';
+COMMENT ON COLUMN leaderboard.validation_accuracy IS 'share of validation windows (or single items) that are right';
+COMMENT ON COLUMN leaderboard.validation_low IS 'lower end of its 95 % interval over recordings';
+COMMENT ON COLUMN leaderboard.validation_high IS 'upper end of its 95 % interval over recordings';
+COMMENT ON COLUMN leaderboard.validation_recording_accuracy IS 'share of validation recordings that are right';
+COMMENT ON COLUMN leaderboard.validation_recording_low IS 'lower end of its 95 % interval';
+COMMENT ON COLUMN leaderboard.validation_recording_high IS 'upper end of its 95 % interval';
+COMMENT ON COLUMN leaderboard.test_accuracy IS 'share of test windows (or single items) that are right';
+COMMENT ON COLUMN leaderboard.test_low IS 'lower end of its 95 % interval over recordings';
+COMMENT ON COLUMN leaderboard.test_high IS 'upper end of its 95 % interval over recordings';
+COMMENT ON COLUMN leaderboard.test_recording_accuracy IS 'share of test recordings that are right';
+COMMENT ON COLUMN leaderboard.test_recording_low IS 'lower end of its 95 % interval';
+COMMENT ON COLUMN leaderboard.test_recording_high IS 'upper end of its 95 % interval';
+COMMENT ON COLUMN leaderboard.validation_macro_f1 IS 'F1 averaged over classes, each class counting alike, validation';
+COMMENT ON COLUMN leaderboard.test_macro_f1 IS 'F1 averaged over classes, each class counting alike, test';
+COMMENT ON COLUMN leaderboard.worst_class IS 'class with the lowest validation recall (by windows where there are any)';
+COMMENT ON COLUMN leaderboard.worst_recall IS 'that recall';
+COMMENT ON COLUMN leaderboard.minutes IS 'minutes of wall clock that the attempt took';
+COMMENT ON COLUMN leaderboard.epochs IS 'epochs the trial has in all';
+COMMENT ON COLUMN leaderboard.best_epoch IS 'epoch whose weights are the model, from 1';
+COMMENT ON COLUMN leaderboard.seconds_standalone IS 'seconds of all its epochs, whoever trained them: its cost if run alone';
+COMMENT ON COLUMN leaderboard.attempts IS 'how many times it was tried';
+COMMENT ON COLUMN leaderboard.ended IS 'when it finished, UTC';
+COMMENT ON COLUMN leaderboard.purpose IS 'what the trial is meant to find out';
+COMMENT ON COLUMN leaderboard.model_name IS 'name under which the model is exported';
+
+CREATE VIEW per_class AS
+SELECT
+    study, trial, part, level, class,
+    max(value) FILTER (metric = 'recall') AS recall,
+    max(value) FILTER (metric = 'precision') AS precision,
+    max(value) FILTER (metric = 'f1') AS f1,
+    max(low) FILTER (metric = 'recall') AS low,
+    max(high) FILTER (metric = 'recall') AS high,
+    max(value) FILTER (metric = 'support') AS support
+FROM metrics
+WHERE class IS NOT NULL
+GROUP BY study, trial, part, level, class;
+COMMENT ON VIEW per_class IS 'How well each trial knows each class.';
+COMMENT ON COLUMN per_class.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN per_class.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN per_class.part IS 'validation or test';
+COMMENT ON COLUMN per_class.level IS 'what is counted: recording, or a smaller unit such as window';
+COMMENT ON COLUMN per_class.class IS 'class';
+COMMENT ON COLUMN per_class.recall IS 'share of the class that was recognized';
+COMMENT ON COLUMN per_class.precision IS 'share of what was taken for the class that is it';
+COMMENT ON COLUMN per_class.f1 IS 'harmonic mean of recall and precision';
+COMMENT ON COLUMN per_class.low IS 'lower end of the 95 % interval of the recall';
+COMMENT ON COLUMN per_class.high IS 'upper end of the 95 % interval of the recall';
+COMMENT ON COLUMN per_class.support IS 'how many there are to recognize; NULL where it was not counted';
+
+CREATE VIEW curves AS
+SELECT study, trial, epoch, part, metric, value FROM epochs ORDER BY study, trial, part, metric, epoch;
+COMMENT ON VIEW curves IS 'The learning curves: every metric over the epochs.';
+COMMENT ON COLUMN curves.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN curves.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN curves.epoch IS 'epoch, from 1';
+COMMENT ON COLUMN curves.part IS 'train or validation';
+COMMENT ON COLUMN curves.metric IS 'for example loss, accuracy, macro_f1, lr';
+COMMENT ON COLUMN curves.value IS 'value of the metric; NULL where it was not a number';
+
+CREATE VIEW inventory_by_class AS
+WITH counted AS (
+    SELECT
+        study,
+        class,
+        count(*) FILTER (state <> 'rejected') AS files,
+        count(DISTINCT recording) FILTER (state <> 'rejected') AS recordings,
+        coalesce(sum(seconds) FILTER (state <> 'rejected'), 0) / 60 AS minutes,
+        count(*) FILTER (state = 'rejected') AS rejected,
+        count(*) FILTER (state = 'warned') AS warned
+    FROM files
+    GROUP BY study, class
+),
+cut AS (SELECT study, class, sum(windows) AS windows FROM window_counts GROUP BY study, class)
+SELECT
+    counted.study, counted.class, counted.files, counted.recordings, counted.minutes,
+    counted.minutes / nullif(sum(counted.minutes) OVER whole, 0) AS share,
+    counted.minutes / nullif(min(nullif(counted.minutes, 0)) OVER whole, 0) AS imbalance,
+    cut.windows, counted.warned, counted.rejected
+FROM counted
+LEFT JOIN cut USING (study, class)
+WINDOW whole AS (PARTITION BY counted.study)
+ORDER BY counted.study, counted.minutes DESC, counted.class;
+COMMENT ON VIEW inventory_by_class IS 'How much there is of each class. Files, recordings, minutes and windows differ.';
+COMMENT ON COLUMN inventory_by_class.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN inventory_by_class.class IS 'class';
+COMMENT ON COLUMN inventory_by_class.files IS 'number of files that are used';
+COMMENT ON COLUMN inventory_by_class.recordings IS 'number of recordings that are used (files of one recording count once)';
+COMMENT ON COLUMN inventory_by_class.minutes IS 'minutes of sound that are used';
+COMMENT ON COLUMN inventory_by_class.share IS 'share of the minutes of the study, 0 to 1';
+COMMENT ON COLUMN inventory_by_class.imbalance IS 'how many times the minutes of the smallest class';
+COMMENT ON COLUMN inventory_by_class.windows IS 'number of windows in all parts; NULL where they were not counted';
+COMMENT ON COLUMN inventory_by_class.warned IS 'files that are used and have something odd: see files.problem';
+COMMENT ON COLUMN inventory_by_class.rejected IS 'files that are left out: see files.problem';
+
+CREATE VIEW classes AS
+SELECT
+    s.study, s.part, s.class, count(*) AS files, count(DISTINCT s.recording) AS recordings,
+    sum(f.seconds) / 60 AS minutes, any_value(w.windows) AS windows
+FROM splits s
+LEFT JOIN files f ON f.study = s.study AND f.path = s.path
+LEFT JOIN window_counts w ON w.study = s.study AND w.part = s.part AND w.class = s.class
+GROUP BY s.study, s.part, s.class
+ORDER BY s.study, s.class, s.part;
+COMMENT ON VIEW classes IS 'How much there is of each class in each part, in four different units.';
+COMMENT ON COLUMN classes.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN classes.part IS 'train, validation or test';
+COMMENT ON COLUMN classes.class IS 'class';
+COMMENT ON COLUMN classes.files IS 'number of files';
+COMMENT ON COLUMN classes.recordings IS 'number of recordings (files of one recording count once)';
+COMMENT ON COLUMN classes.minutes IS 'minutes of sound';
+COMMENT ON COLUMN classes.windows IS 'number of windows that the model sees; NULL where they were not counted';
+
+CREATE VIEW miscounted AS
+WITH counted AS (
+    SELECT study, trial, 'epochs' AS table_name, count(*) AS found FROM epochs GROUP BY ALL
+    UNION ALL SELECT study, trial, 'metrics', count(*) FROM metrics GROUP BY ALL
+    UNION ALL SELECT study, trial, 'confusion', count(*) FROM confusion GROUP BY ALL
+    UNION ALL SELECT study, trial, 'predictions', count(*) FROM predictions GROUP BY ALL
+    UNION ALL SELECT study, trial, 'draws', count(*) FROM draws GROUP BY ALL
+    UNION ALL SELECT study, NULL, 'files', count(*) FROM files GROUP BY ALL
+    UNION ALL SELECT study, NULL, 'splits', count(*) FROM splits GROUP BY ALL
+    UNION ALL SELECT study, NULL, 'window_counts', count(*) FROM window_counts GROUP BY ALL
+    UNION ALL SELECT study, NULL, 'comparisons', count(*) FROM comparisons GROUP BY ALL
+)
+SELECT
+    coalesce(c.study, r.study) AS study, coalesce(c.trial, r.trial) AS trial,
+    coalesce(c.table_name, r.table_name) AS table_name, coalesce(c.found, 0) AS found, coalesce(r.rows, 0) AS recorded
+FROM counted c
+FULL JOIN row_counts r ON c.study = r.study AND c.trial IS NOT DISTINCT FROM r.trial AND c.table_name = r.table_name
+WHERE c.found IS DISTINCT FROM r.rows;
+COMMENT ON VIEW miscounted IS 'Where a table holds other than what the records brought. Always empty in a published file.';
+COMMENT ON COLUMN miscounted.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN miscounted.trial IS 'trial: one configuration of a study; NULL for tables of a whole study';
+COMMENT ON COLUMN miscounted.table_name IS 'table that was counted';
+COMMENT ON COLUMN miscounted.found IS 'rows in the table';
+COMMENT ON COLUMN miscounted.recorded IS 'rows in the record';
+
+CREATE VIEW runs AS
+SELECT
+    attempts.study, attempts.trial, attempts.attempt, attempts.status, attempts.run_id, attempts.started,
+    attempts.ended, attempts.seconds_spent / 60 AS minutes, attempts.epochs_trained, attempts.error,
+    trials.attempt IS NOT NULL AS is_shown
+FROM attempts
+LEFT JOIN trials USING (study, trial, attempt)
+ORDER BY attempts.started DESC NULLS LAST, attempts.study, attempts.trial, attempts.attempt DESC;
+COMMENT ON VIEW runs IS 'Every attempt at every trial, the newest first: how often it was tried and why it failed.';
+COMMENT ON COLUMN runs.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN runs.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN runs.attempt IS 'number of the attempt at this trial, from 1';
+COMMENT ON COLUMN runs.status IS 'finished, failed, paused, diverged, interrupted or damaged';
+COMMENT ON COLUMN runs.run_id IS 'the Dagster run that made this attempt';
+COMMENT ON COLUMN runs.started IS 'when the attempt began, UTC';
+COMMENT ON COLUMN runs.ended IS 'when its record was written, UTC; NULL when interrupted';
+COMMENT ON COLUMN runs.minutes IS 'minutes of wall clock that it took';
+COMMENT ON COLUMN runs.epochs_trained IS 'epochs trained in this attempt; the others were found already trained';
+COMMENT ON COLUMN runs.error IS 'why it did not finish, in a sentence; NULL when it did';
+COMMENT ON COLUMN runs.is_shown IS 'whether this attempt is the one that all other tables show';
