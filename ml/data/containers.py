@@ -71,18 +71,3 @@ def _judge_last_page(file: BufferedIOBase, size: int) -> Verdict:
     if not page[5] & 4:  # the flag of a stream's last page
         return "warned", "its last Ogg page is not marked as the end; the end of the recording may be missing"
     return WHOLE
-
-
-def says_its_length(head: bytes) -> bool:
-    """Whether an MP3 file (its first bytes, ID3 tag skipped) carries the tag with its number of frames.
-
-    Without that tag the length is an estimate from the first frames, and no promise.
-    """
-    return any(tag in head for tag in (b"Xing", b"Info", b"VBRI"))
-
-
-def id3_bytes(head: bytes) -> int:
-    """Length in bytes of the ID3v2 tag in front of an MP3, from the file's first ten bytes; 0 without one."""
-    if head[:3] != b"ID3" or len(head) < 10:
-        return 0
-    return 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])

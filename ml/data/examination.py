@@ -17,8 +17,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ml.data.audio import FORMATS, SourceFile, open_stream
-from ml.data.containers import id3_bytes, judge_length, says_its_length
+from ml.data.containers import judge_length
 from ml.data.levels import Levels
+from ml.data.mp3 import says_its_length, walk_frames
 
 SMALL_BYTES = 64 * 1024**2
 """Files up to here are read once into memory, then hashed and decoded there; larger ones are read twice."""
@@ -26,8 +27,8 @@ BLOCK_SAMPLES = 1 << 18
 """Samples of all channels decoded at a time."""
 UNKNOWN_FRAMES = 1 << 62
 """libsndfile's way of saying that the header does not give the length (a FLAC written to a pipe)."""
-MP3_SLACK_FRAMES = 2 * 1152
-"""What an MP3 may lack of the length in its tag: encoder delay, counted by some writers and not by others."""
+MP3_SLACK_FRAMES = 4 * 1152
+"""What an MP3 may lack of its length: the first and last frames, which some encoders count and others do not."""
 
 
 @dataclass(frozen=True)
@@ -152,20 +153,21 @@ def _decode(
         raise _Rejected(sentence)
     if state == "warned":
         warnings.append(sentence)
-    inspected.seek(0)
-    head = inspected.read(10)
-    inspected.seek(id3_bytes(head))
-    exact = name != "MP3" or says_its_length(inspected.read(4096))
+    guessed = name == "MP3" and not says_its_length(inspected)
+    if guessed:
+        promised, whole = walk_frames(inspected)
+        if not whole:
+            warnings.append("it ends in the middle of an MP3 frame; the end of the recording may be missing")
 
     source.seek(0)
     with closing(open_stream(source)) as sound:
         levels = _read_all(sound, limits, found)
     found["seconds"] = levels.frames / found["rate"]
-    if exact and levels.frames < promised - (MP3_SLACK_FRAMES if name == "MP3" else 0):
-        raise _Rejected(
-            f"cut off or damaged: it promises {promised / found['rate']:.2f} s of sound, "
-            f"{found['seconds']:.2f} s can be read; copy it again"
-        )
+    if levels.frames < promised - (MP3_SLACK_FRAMES if name == "MP3" else 0):
+        lengths = f"{found['seconds']:.2f} of {promised / found['rate']:.2f} s can be read"
+        if guessed:
+            raise _Rejected(f"an MP3 of variable bit rate without its length: {lengths}; convert it to WAV or FLAC")
+        raise _Rejected(f"cut off or damaged: {lengths}; copy it again")
     if found["seconds"] < limits.min_seconds:
         found["content_hash"] = ""
         raise _Rejected(f"too short: {found['seconds']:.3g} s, at least {limits.min_seconds:g} s are needed")
