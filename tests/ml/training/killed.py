@@ -1,14 +1,13 @@
-"""A program of its own that trains a tiny net slowly, to be killed. Run it again and it goes on.
+"""A process of its own that trains a tiny net slowly, to be killed. Started again, it goes on.
 
-python -m tests.ml.training.killed FOLDER EPOCHS: states lie in FOLDER/states; a line per epoch begun and per epoch done
-goes to FOLDER/log, the account to FOLDER/account.json.
+States lie in FOLDER/states; a line per epoch begun and per epoch done goes to FOLDER/log, the account to
+FOLDER/account.json.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.training.engine import EpochNote, train
+from ml.training.optimizers import adamw
 from tests.ml.training.shelf import FolderShelf
 from tests.ml.training.tiny import CPU, TinyLesson, digest_at, recipe, told
 
@@ -61,7 +61,10 @@ def run(folder: Path, epochs: int, nap: float) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    said = json.dumps(run(place, int(sys.argv[2]), nap=0.02))
-    (place / "account.json").write_text(said)
+def run_and_tell(folder: Path, epochs: int, nap: float) -> None:
+    """What the process does."""
+    (folder / "account.json").write_text(json.dumps(run(folder, epochs, nap)))
+
+
+# The first optimizer of a process costs seconds of imports. A server that forks has them behind it.
+adamw(nn.Linear(1, 1), weight_decay=0.0)
