@@ -19,6 +19,9 @@ QUIET_PEAK = 0.001
 LOUD_PEAK = 2.0
 """+6 dB over full scale: more than a decoder's overshoot; the file has been scaled wrongly."""
 
+FOLD = 64
+"""Frames that are reduced side by side."""
+
 
 class Levels:
     """Running extremes, offset and clipping of blocks `(frames, channels)`, full scale = 1."""
@@ -32,11 +35,20 @@ class Levels:
 
     def add(self, block: np.ndarray) -> None:
         self.frames += len(block)
-        self.lowest = np.minimum(self.lowest, block.min(axis=0))
-        self.highest = np.maximum(self.highest, block.max(axis=0))
-        self._sums += block.sum(axis=0, dtype=np.float64)
+        even = len(block) - len(block) % FOLD
+        for piece in (block[:even], block[even:]):
+            if len(piece):
+                self._add(piece)
+
+    def _add(self, piece: np.ndarray) -> None:
+        """Reduce in rows of many frames: along two narrow columns numpy is fifty times slower."""
+        channels = piece.shape[1]
+        wide = piece.reshape(-1, FOLD * channels) if len(piece) % FOLD == 0 else piece
+        self.lowest = np.minimum(self.lowest, wide.min(axis=0).reshape(-1, channels).min(axis=0))
+        self.highest = np.maximum(self.highest, wide.max(axis=0).reshape(-1, channels).max(axis=0))
+        self._sums += wide.sum(axis=0, dtype=np.float64).reshape(-1, channels).sum(axis=0)
         if self.peak >= FULL:
-            self._at_limit += int(np.count_nonzero(np.abs(block) >= FULL))
+            self._at_limit += int(np.count_nonzero(np.abs(piece) >= FULL))
 
     @property
     def finite(self) -> bool:
