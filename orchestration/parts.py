@@ -22,13 +22,10 @@ _LOGGED = re.compile(
     r"^\d{4}-\d\d-\d\d (?P<time>\d\d:\d\d:\d\d) \S+ - (?P<logger>\S+) - (?P<level>[A-Z]+) - (?P<text>.*)$"
 )
 _ERROR = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit): ")
-_ROUTINE = re.compile(
-    r"Priority sorting|configured with the following daemons|Collected \d+ runs for monitoring|Checking run "
-    r"|runs are currently in progress\. Maximum|Received \S+ event for location|Not checking for|No enabled"
-    r"|shutting down daemon threads|Daemon threads shut down"
-)
+_NEWS = re.compile(r"Launched [1-9]|Tick produced [1-9]|completed .*iteration with status BulkActionStatus\.[CF]")
 _OF_A_RUN = re.compile(
-    r"^(?P<job>\S+) - (?P<run>[0-9a-f-]{36}) - (?:\d+ - )?(?:(?P<step>\S+) - )?(?P<kind>[A-Z_]+) - (?P<text>.*)$"
+    r"^(?P<job>\S+) - (?P<run>[0-9a-f-]{36}) - (?:\d+ - )?(?:(?P<step>(?![A-Z_]+ - )\S+) - )?"
+    r"(?:(?P<kind>[A-Z_]+) - )?(?P<text>.*)$"
 )
 _SHOWN_OF_A_RUN = {"RUN_START", "RUN_SUCCESS", "RUN_FAILURE", "RUN_CANCELED", "STEP_FAILURE", "STEP_UP_FOR_RETRY"}
 
@@ -116,11 +113,11 @@ def worth_showing(line: str, with_errors: bool = False) -> str | None:
         return f"    {line}" if with_errors and _ERROR.match(line) else None
     event = _OF_A_RUN.match(found["text"])
     if event is not None:
-        if event["kind"] not in _SHOWN_OF_A_RUN:
+        if event["kind"] not in _SHOWN_OF_A_RUN if event["kind"] else found["level"] == "DEBUG":
             return None
         step = f" {event['step']}" if event["step"] else ""
         return f"{found['time']} run {event['run'][:8]}{step}: {event['text']}"
-    if found["level"] == "DEBUG" or (found["level"] == "INFO" and _ROUTINE.search(found["text"])):
+    if found["level"] == "DEBUG" or (found["level"] == "INFO" and not _NEWS.match(found["text"])):
         return None
     if found["text"] == "Error while importing code":
         return f"{found['time']} the definitions cannot be loaded; correct the cause, then press Reload on the page:"

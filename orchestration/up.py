@@ -80,8 +80,9 @@ class _Up:
 
     def run(self) -> int:
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._asked_to_end)
+            number = getattr(signal, name, None)
+            if number is not None and not (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):  # nohup
+                signal.signal(number, self._asked_to_end)
         _say(f"starting on {self.lab_root} …")
         prepare_instance(self.home)
         self._put_in_order()
@@ -242,7 +243,7 @@ class _Up:
             code.ask_to_end()
         with dg.DagsterInstance.get() as instance:
             deadline = time.monotonic() + END_SECONDS
-            while code.alive() and time.monotonic() < deadline:
+            while code.alive() and time.monotonic() < deadline and self.stopped_by < 2:
                 runs = _in_progress(instance)
                 if runs:
                     return f"{runs} run{'s are' if runs > 1 else ' is'}"

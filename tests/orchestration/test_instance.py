@@ -43,6 +43,12 @@ def test_the_instance_lives_in_its_folder_with_our_settings(home: Path) -> None:
     assert (home / "history").is_dir(), "run history lies in DAGSTER_HOME"
 
 
+def test_what_trains_is_in_the_pool_that_is_limited() -> None:
+    from orchestration import study_assets
+
+    assert study_assets.POOL == POOL
+
+
 def test_the_pool_holds_from_the_first_run_on(home: Path) -> None:
     prepare_instance(home)
     with dg.DagsterInstance.get() as instance:

@@ -3,8 +3,6 @@
 The assets write to the folder NOCTURNE_LAB, as everything that `nocturne up` starts must.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path
@@ -24,10 +22,11 @@ def quick() -> None:
 
 
 @dg.asset(pool=POOL)
-def slow() -> None:
+def slow(context: dg.AssetExecutionContext) -> None:
     """Works until the file `go.txt` appears in the lab, for at most a minute."""
     number = len(list(lab().glob("slow-began-*.txt")))
     (lab() / f"slow-began-{number}.txt").write_text(str(os.getpid()))
+    context.log.info("waits for the word to go")
     until = time.monotonic() + 60
     while not (lab() / "go.txt").exists() and time.monotonic() < until:
         time.sleep(0.1)
