@@ -7,6 +7,7 @@ Transformer", Interspeech 2021.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -131,8 +132,7 @@ class Fbank:
 
         frames = spectrum_in[:count]
         # What pre-emphasis leaves of the mean of a frame is subtracted after it instead of the mean before it.
-        mean = self._cut(samples).mean(axis=1, keepdims=True) * np.float32(1 - PREEMPHASIS)
-        np.subtract(self._cut(emphasized), mean, out=frames[:, :length])
+        np.subtract(self._cut(emphasized), self._means(samples) * np.float32(1 - PREEMPHASIS), out=frames[:, :length])
         frames[:, :length] *= self._window
 
         spectrum = rfft(frames)
@@ -144,6 +144,14 @@ class Fbank:
             np.matmul(power[:, bins], weights, out=energies[:, mels])
         np.maximum(energies, np.float32(FLOOR), out=energies)
         return np.log(energies, out=energies)
+
+    def _means(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The mean of each frame (frames, 1), out of sums over the longest stretches that all frames are made of."""
+        stretch = math.gcd(self.config.window_samples, self.config.hop_samples)
+        whole = len(samples) // stretch
+        sums = samples[: whole * stretch].reshape(whole, stretch) @ np.ones(stretch, np.float32)
+        in_frames = np.lib.stride_tricks.sliding_window_view(sums, self.config.window_samples // stretch)
+        return in_frames[:: self.config.hop_samples // stretch].mean(axis=1, keepdims=True) / np.float32(stretch)
 
     def _cut(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """The overlapping frames (frames, window_samples) as a view."""

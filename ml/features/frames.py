@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,20 +82,28 @@ def build_frames(
     workers: int,
     min_tail_rows: int,
     reuse: Sequence[Path] = (),
+    stamps: Mapping[str, tuple[int, int]] | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> dict[str, Any]:
     """Write a frame store of all `files` (content hash, path) into the empty `folder`; return an account of it.
 
     Recordings that a store in `reuse` has are copied from there; every other is decoded once, in a child process, block
     by block. Rows lie in the order of the content hashes, whatever finishes first. `min_tail_rows` rows of zeros follow
-    the last recording, so that a window of that many frames may begin at any row of any recording. Whatever is raised
-    (FileChanged, ExtractionFailed, OSError of a drive), the folder is left empty.
+    the last recording, so that a window of that many frames may begin at any row of any recording.
+
+    A file that still has the (bytes, modified_ns) that `stamps` gives for its hash is taken for unchanged, as the
+    inventory itself does; any other is hashed before it is decoded. Whatever is raised, the folder is left empty:
+    FileChanged, ExtractionFailed, or the OSError of a drive.
     """
     if not files:
         raise ValueError("there is no recording to make features of")
     paths = dict(files)
     at_hand = _at_hand(reuse, config, set(paths))
-    to_decode = [Recording(key, paths[key], paths[key].stat().st_size) for key in sorted(paths) if key not in at_hand]
+    to_decode = [
+        Recording(key, paths[key], paths[key].stat().st_size, (stamps or {}).get(key))
+        for key in sorted(paths)
+        if key not in at_hand
+    ]
     say = _Progress(progress, len(paths), to_decode)
     rows: dict[str, tuple[int, int]] = {}
     end = 0

@@ -18,11 +18,12 @@ ROW = np.dtype("<f2")
 
 
 class Recording(NamedTuple):
-    """A file, the sha256 of its bytes as the inventory saw it, and its size now."""
+    """A file and what the inventory knew of it: the sha256 of its bytes and, if told, (bytes, modified_ns)."""
 
     content_hash: str
     path: Path
     bytes: int
+    stamp: tuple[int, int] | None
 
     def __str__(self) -> str:
         return str(self.path)
@@ -47,12 +48,12 @@ class Extracted:
 def extract(recording: Recording, *, folder: Path, config: FbankConfig, decode: Decode) -> Extracted:
     """Write the frames of `recording` into a file of its own in `folder`.
 
-    The store speaks of content, so the content is proven first. System errors of reading (a drive that went away) are
-    raised as they are: whoever runs the children knows them as a reason to try again later.
+    The store speaks of content, so the content is proven first, unless the file's stamp is the inventory's. System
+    errors of reading (a drive that went away) are raised as they are: a reason to try again later.
     """
     part = f"{recording.content_hash}.{os.getpid()}.part"
-    before = recording.path.stat()
-    if _content_hash(recording.path) != recording.content_hash:
+    before = _stamp(recording.path)
+    if before != recording.stamp and _content_hash(recording.path) != recording.content_hash:
         return Extracted(part, 0, "its content is another")
     frames = 0
     blocks = Fbank(config).stream(decode(recording.path, config.sample_rate))
@@ -67,10 +68,14 @@ def extract(recording: Recording, *, folder: Path, config: FbankConfig, decode: 
         raise failure.error from None
     except OSError as failure:
         return Extracted(part, frames, write_error=failure.errno or 1)
-    after = recording.path.stat()
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+    if _stamp(recording.path) != before:
         return Extracted(part, frames, "it was written to while it was read")
     return Extracted(part, frames, "" if frames else f"it is shorter than one frame of {config.window_ms:g} ms")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_size, facts.st_mtime_ns
 
 
 def _content_hash(path: Path) -> str:
