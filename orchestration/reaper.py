@@ -104,15 +104,19 @@ def _let_retries_see(instance: dg.DagsterInstance) -> None:
 
 
 def _process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> _Process | None:
-    """From the run's tags, or from the first event in which a process names itself."""
-    with suppress(KeyError, ValueError):
-        pid, started = int(run.tags[PID_TAG]), float(run.tags[PID_STARTED_TAG])
-        return _Process(pid, started, started)
+    """From the first event in which a process names itself, the tags being more precise about its start.
+
+    Not from the tags alone: a run that is executed again from the page inherits the tags of the first.
+    """
     events: Iterable[dg.EventLogEntry] = instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)
     for entry in events:
         found = _PID.search(entry.dagster_event.message or "") if entry.dagster_event else None
         if found:
-            return _Process(int(found.group(1)), entry.timestamp)
+            pid, started = int(found.group(1)), None
+            if run.tags.get(PID_TAG) == str(pid):
+                with suppress(KeyError, ValueError):
+                    started = float(run.tags[PID_STARTED_TAG])
+            return _Process(pid, entry.timestamp, started)
     return None
 
 

@@ -92,11 +92,15 @@ def test_a_reaped_run_is_marked_for_the_retry_of_the_daemon(instance: dg.Dagster
 
 def test_runs_that_wait_or_ended_or_live_are_left_alone(instance: dg.DagsterInstance, gone: int) -> None:
     me = psutil.Process().pid
+    of_the_gone = {PID_TAG: str(gone), PID_STARTED_TAG: repr(time.time() - 60)}
     left = {
         a_run(instance, DagsterRunStatus.NOT_STARTED): DagsterRunStatus.NOT_STARTED,
         a_run(instance, DagsterRunStatus.SUCCESS, gone): DagsterRunStatus.SUCCESS,
         a_run(instance, DagsterRunStatus.STARTED, me): DagsterRunStatus.STARTED,
-        a_run(instance, DagsterRunStatus.STARTED, tags=pid_tags()): DagsterRunStatus.STARTED,
+        a_run(instance, DagsterRunStatus.STARTED, me, pid_tags()): DagsterRunStatus.STARTED,
+        # Executed again from the page, with the tags of a run in a terminal that is gone.
+        a_run(instance, DagsterRunStatus.STARTED, me, of_the_gone): DagsterRunStatus.STARTED,
+        a_run(instance, DagsterRunStatus.STARTING, None, of_the_gone): DagsterRunStatus.STARTING,
         a_run(instance, DagsterRunStatus.STARTING): DagsterRunStatus.STARTING,  # its process is just being made
     }
     assert reap(instance) == []
@@ -107,7 +111,7 @@ def test_a_process_younger_than_the_run_is_another_one(instance: dg.DagsterInsta
     """After a restart of the machine the ids are given again."""
     me = psutil.Process()
     an_hour_before = {PID_TAG: str(me.pid), PID_STARTED_TAG: repr(me.create_time() - 3600)}
-    tagged = a_run(instance, DagsterRunStatus.STARTED, tags=an_hour_before)
+    tagged = a_run(instance, DagsterRunStatus.STARTED, me.pid, an_hour_before)
     older = a_run(instance, DagsterRunStatus.STARTED)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as young:
         message = f"Started process for run (pid: {young.pid})."
