@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.config import fingerprint
 from ml.studies.study import Study
-from orchestration.resources import Bench, NotReady, words_of_ml
+from orchestration.resources import Bench, NotReady
 from storage.results import publish
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def take_inventory(bench: Bench, study: Study, progress: Progress) -> tuple[pd.D
     settings = bench.settings(study)
     before = bench.records.noted(study.name, "inventory")
     same = before is not None and before.account.get("settings") == fingerprint(settings.inventory)
-    known = words_of_ml(before.table("files")) if before is not None and same else None
+    known = before.table("files") if before is not None and same else None
     found = study.take_inventory(source, settings, known, progress)
     content = fingerprint(found.files.drop(columns="modified_ns").to_csv(index=False), str(source), list(found.notes))
     account = {
@@ -42,11 +42,11 @@ def take_inventory(bench: Bench, study: Study, progress: Progress) -> tuple[pd.D
 
 def divide(bench: Bench, study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The split of the last inventory, and what leaks in it (nothing, if all is well)."""
-    files = words_of_ml(_noted(bench, study, "inventory").table("files"))
+    files = _noted(bench, study, "inventory").table("files")
     settings = bench.settings(study)
     rule = fingerprint(settings.split)
     before = bench.records.noted(study.name, "split")
-    frozen = words_of_ml(before.table("splits")) if before is not None and before.account.get("rule") == rule else None
+    frozen = before.table("splits") if before is not None and before.account.get("rule") == rule else None
     split = study.split(files, settings, frozen)
     account = {
         "fingerprint": fingerprint(rule, split.to_csv(index=False)),

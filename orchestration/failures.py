@@ -1,4 +1,4 @@
-"""Which failures Dagster may try again, and which it must not."""
+"""Which failures may be tried again, and which must not."""
 
 from __future__ import annotations
 
@@ -9,12 +9,30 @@ import dagster as dg
 
 from ml.config import ConfigError
 from orchestration.resources import NotReady
+from storage.durable import LabFull
+
+
+def may_pass(problem: BaseException) -> bool:
+    """Can the same step succeed later? A drive may come back; settings, data, memory and code stay as they are."""
+    if isinstance(problem, ConfigError | NotReady | ValueError | LabFull):
+        return False
+    return isinstance(problem, OSError) or "CUDA error" in str(problem)
+
+
+def sentence(problem: BaseException) -> str:
+    """What went wrong on one line; what is not one of our own sentences begins with its kind."""
+    said = " ".join(str(problem).split())
+    if said and isinstance(problem, ConfigError | NotReady | ValueError | OSError):
+        return said
+    return f"{type(problem).__name__}: {said}" if said else type(problem).__name__
 
 
 @contextmanager
 def may_be_tried_again() -> Iterator[None]:
-    """A drive that vanished may come back: that is tried again. Settings and data stay as they are: that is not."""
+    """Dagster tries again what may pass; anything else ends the step with its sentence at once."""
     try:
         yield
-    except (ConfigError, NotReady, ValueError) as problem:
-        raise dg.Failure(" ".join(str(problem).split()), allow_retries=False) from problem
+    except dg.Failure:
+        raise
+    except Exception as problem:
+        raise dg.Failure(sentence(problem), allow_retries=may_pass(problem)) from problem

@@ -86,7 +86,7 @@ class Bench:
                 f"the study {study.name} has no {'inventory' if inventory is None else 'split'} yet: materialize "
                 f"{study.name}/source_inventory and {study.name}/split, or run `nocturne run {study.name}`"
             )
-        files, parts = words_of_ml(inventory.table("files")), words_of_ml(split.table("splits"))
+        files, parts = inventory.table("files"), split.table("splits")
         leaks = study.leaks(files, parts)
         if len(leaks):
             first = leaks.iloc[0]
@@ -116,11 +116,6 @@ class Bench:
             machine = replace(machine, precision=known["machine"]["precision"])
         durable.write_sealed(resolved, {"for": here, "machine": machine.as_json()})
         return machine
-
-
-def words_of_ml(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table of the records in the words of ml: SQL has no column named `group`, and says `class` for `label`."""
-    return frame.drop(columns="study").rename(columns={"class": "label", "recording": "group"})
 
 
 def open_bench(environment: Mapping[str, str] | None = None) -> Bench:

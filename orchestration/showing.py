@@ -139,8 +139,8 @@ def leaderboard(study: Study, now: Standing) -> dg.MaterializeResult:
     pictures = study.leaderboard_pictures(now.leaderboard, now.per_class)
     return dg.MaterializeResult(
         metadata={
-            "leaderboard": dg.MetadataValue.md(markdown(now.leaderboard.drop(columns=["config", "study"]).round(4))),
-            "against_the_leader": dg.MetadataValue.md(markdown(now.comparisons.drop(columns=["study"]).round(4))),
+            "leaderboard": dg.MetadataValue.md(markdown(now.leaderboard.drop(columns=["config", "study"]))),
+            "against_the_leader": dg.MetadataValue.md(markdown(now.comparisons.drop(columns=["study"]))),
             "trials": len(now.leaderboard),
             **{title: picture(png) for title, png in pictures.items()},
         }
@@ -172,5 +172,5 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = "" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value)
+    text = "" if value is None or value != value else f"{value:.4g}" if isinstance(value, float) else str(value)
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "⏎").replace("<", "&lt;")

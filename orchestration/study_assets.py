@@ -1,6 +1,7 @@
 """One study in, its assets out. The same nouns in every study; the bodies only call."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: Dagster reads the annotations of the bodies.
+from collections.abc import Iterator
 
 import dagster as dg
 
@@ -102,8 +103,10 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
         retry_policy=retry,
         pool=POOL,
     )
-    def trial(context: dg.AssetExecutionContext) -> None:
-        failed = []
+    def trial(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+        # Each trial is told the moment it is done, by log_event. What a body yields is told at the end of the step, and
+        # not at all when one trial of the run failed; so nothing is yielded.
+        failed: list[trials.TrialFailed | NotReady] = []
         run = context.run
         forced_by = (run.root_run_id or run.run_id) if FORCE_TAG in run.tags else None
         for name in context.partition_keys:
@@ -126,6 +129,7 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
                 "; ".join(str(problem) for problem in failed),
                 allow_retries=any(getattr(problem, "again", False) for problem in failed),
             )
+        yield from ()
 
     after_trials = (
         dg.AutomationCondition.any_deps_updated()

@@ -15,12 +15,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import psutil
 from filelock import FileLock, Timeout
 
-from ml.config import ConfigError, fingerprint
+from ml.config import fingerprint
 from ml.studies.study import Outcome, Study, Trial, TrialJob
-from orchestration.resources import Bench, NotReady
+from orchestration.failures import may_pass, sentence
+from orchestration.resources import Bench
 from storage import durable
 from storage.records import Attempt, Record, TrialBusy
 from storage.results import publish
@@ -123,10 +123,10 @@ def _compute(
         outcome = study.run_trial(job)
     except BaseException as problem:
         interrupted = not isinstance(problem, Exception)
-        sentence = "interrupted; finished epochs are kept" if interrupted else _sentence(problem)
+        said = "interrupted; finished epochs are kept" if interrupted else sentence(problem)
         account |= {
             "status": "paused" if interrupted else "failed",
-            "error": sentence if interrupted else f"{sentence}\n{traceback.format_exc(limit=-6)}",
+            "error": said if interrupted else f"{said}\n{traceback.format_exc(limit=-6)}",
             "epochs_done": notes[-1].epoch if notes else 0,
             "epochs_trained": len(notes),
             "seconds_spent": time.perf_counter() - started,
@@ -134,7 +134,7 @@ def _compute(
         _commit(bench, attempt, account, {})
         if interrupted:
             raise
-        raise TrialFailed(job.trial.name, sentence, again=_may_pass(problem)) from problem
+        raise TrialFailed(job.trial.name, said, again=may_pass(problem)) from problem
     seconds = time.perf_counter() - started
     account |= _result(bench, outcome)
     record = _commit(bench, attempt, account, outcome.tables)
@@ -225,25 +225,6 @@ def machine_lease(bench: Bench, what: str, say: Say) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _may_pass(problem: BaseException) -> bool:
-    """Can the same step succeed later? A drive may come back; settings, data and memory stay as they are."""
-    from ml.models.ast import ModelUnavailable
-    from ml.training.engine import OutOfMemory
-
-    if isinstance(problem, ConfigError | NotReady | OutOfMemory | ModelUnavailable | ValueError | durable.LabFull):
-        return False
-    return isinstance(problem, OSError | MemoryError | psutil.Error) or "CUDA error" in str(problem)
-
-
-def _sentence(problem: BaseException) -> str:
-    said = " ".join(str(problem).split())
-    return (
-        said
-        if isinstance(problem, ConfigError | NotReady | ValueError) and said
-        else (f"{type(problem).__name__}: {said}" if said else type(problem).__name__)
-    )
 
 
 def _epoch_line(name: str, trial: Trial, note: EpochNote) -> str:

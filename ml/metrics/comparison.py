@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ml.metrics.uncertainty import paired_bootstrap, paired_p_value
+from ml.metrics.uncertainty import paired_p_value
 
 
 def compare_with_leader(predictions: Mapping[str, pd.DataFrame], leader: str, part: str) -> pd.DataFrame:
@@ -29,31 +29,27 @@ def _compare(name: str, right: pd.Series, leader: str, leaders: pd.Series, part:
     both = pd.concat([right.rename("own"), leaders.rename("leader")], axis=1, join="inner").astype(bool)
     own, other = both["own"].to_numpy(), both["leader"].to_numpy()
     better, worse = int((own & ~other).sum()), int((~own & other).sum())
+    p_value = paired_p_value(better, worse)
     difference = own.astype(float) - other.astype(float)
-    low, high, ahead = paired_bootstrap(difference)
     return {
         "trial": name,
         "against": leader,
         "part": part,
-        "level": "recording",
-        "metric": "accuracy",
-        "value": float(own.mean()) if len(own) else np.nan,
-        "against_value": float(other.mean()) if len(other) else np.nan,
-        "difference": float(difference.mean()) if len(own) else np.nan,
-        "low": low,
-        "high": high,
-        "probability": ahead,
-        "verdict": _verdict(better, worse, len(both)),
+        "recordings": len(both),
+        "better_on": better,
+        "worse_on": worse,
+        "difference": float(difference.mean()) if len(both) else np.nan,
+        "p_value": p_value,
+        "verdict": _verdict(better, worse, len(both), p_value),
     }
 
 
-def _verdict(better: int, worse: int, recordings: int) -> str:
+def _verdict(better: int, worse: int, recordings: int, p_value: float) -> str:
     if recordings == 0:
         return "cannot be compared: no recording was judged by both"
     if better == worse == 0:
         return f"the same answer on all {recordings} recordings"
     said = f"right on {better} and wrong on {worse} of {recordings} recordings where the leader is the other way round"
-    p_value = paired_p_value(better, worse)
     if p_value >= 0.05:
         return f"cannot be told apart: {said} (p = {p_value:.2g})"
     return f"{'worse' if worse > better else 'better'} than the leader: {said} (p = {p_value:.2g})"

@@ -116,7 +116,8 @@ class ConcertStudy(Study):
     def trial_pictures(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
         from ml.studies.pictures import confusion, curves
 
-        return {"curves": curves(tables["epochs"]), "confusion": confusion(tables["confusion"])}
+        pictures = {"curves": curves(tables["epochs"])} if "epochs" in tables else {}
+        return pictures | ({"confusion": confusion(tables["confusion"])} if "confusion" in tables else {})
 
     def export_document(
         self, folder: Path, leaderboard: pd.DataFrame, per_class: pd.DataFrame, models: Mapping[str, Path], *, pth: bool
