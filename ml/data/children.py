@@ -46,15 +46,14 @@ def map_in_children(
     *,
     workers: int,
     seconds_allowed: Callable[[Item], float],
-    on_done: Callable[[Item], None] | None = None,
 ) -> Iterator[tuple[Item, Result | ChildFailure]]:
     """`function` of every item, computed in child processes; results come as they finish.
 
     `function` must be importable by name (a top-level function, or a `functools.partial` of one), items and results
     must pickle; send large results by file. At most `workers` items are in flight, and `items` is read as needed.
-    `seconds_allowed(item)` is wall clock; a child that takes longer is killed. `on_done(item)` is called before the
-    item's result is yielded. A drive that went away raises `SourceVanished` for the whole map; every other error
-    costs its item only. Ending the iteration early ends the children.
+    `seconds_allowed(item)` is wall clock; a child that takes longer is killed. A drive that went away raises
+    `SourceVanished` for the whole map; every other error costs its item only. Ending the iteration early ends the
+    children.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; at least one child must do the work")
@@ -91,8 +90,6 @@ def map_in_children(
             else:
                 children.discard(child)
                 child.kill()
-            if on_done is not None:
-                on_done(item)
             yield item, outcome
     finally:
         for child in children:

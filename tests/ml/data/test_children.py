@@ -48,7 +48,6 @@ def ten_seconds(_: str) -> float:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_crash_and_a_hang_cost_one_item_each(workers: int) -> None:
     orders = ["a", "crash", "b", "hang", "c", "raise", "leave", "chatter", "eat", "odd", "d"]
-    heard: list[str] = []
     started = time.monotonic()
     found = dict(
         map_in_children(
@@ -56,11 +55,10 @@ def test_a_crash_and_a_hang_cost_one_item_each(workers: int) -> None:
             orders,
             workers=workers,
             seconds_allowed=lambda order: 1.0 if order == "hang" else 60.0,
-            on_done=heard.append,
         )
     )
     assert time.monotonic() - started < 60
-    assert sorted(heard) == sorted(orders) and set(found) == set(orders)
+    assert set(found) == set(orders)
     failures = {order: outcome for order, outcome in found.items() if isinstance(outcome, ChildFailure)}
     assert {order: failure.kind for order, failure in failures.items()} == {
         "crash": "crashed",

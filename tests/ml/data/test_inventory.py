@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from ml.config import ConfigError
 from ml.data import inventory
 from ml.data.inventory import COLUMNS, Inventory, InventoryConfig, SourceError, SourceVanished, take_inventory
-from tests.ml.data.sounds import halve, noise, write
+from tests.ml.data.sounds import halve, noise, ordinary_user, write
 
 LENIENT = InventoryConfig(max_rejected_share=1.0)
 POSIX = pytest.mark.skipif(os.name == "nt", reason="named pipes, sockets and such names are not for this system")
@@ -161,16 +162,26 @@ def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
         take(tmp_path / "flat", InventoryConfig(classes=("A", "B")))
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read everything")
-def test_a_folder_without_permission_stops_the_inventory(tmp_path: Path) -> None:
-    write(tmp_path / "A/a.wav")
-    write(tmp_path / "A/closed/b.wav")
-    (tmp_path / "A/closed").chmod(0)
-    try:
-        with pytest.raises(SourceError, match="Permission denied"):
-            take(tmp_path)
-    finally:
-        (tmp_path / "A/closed").chmod(0o700)
+@POSIX
+def test_folders_without_permission_stop_the_inventory() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to ordinary users
+        source = Path(name) / "source"
+        write(source / "A/a.wav")
+        write(source / "A/closed/b.wav")
+        Path(name).chmod(0o755)
+        (source / "A/closed").chmod(0)
+        try:
+            with ordinary_user(), pytest.raises(SourceError, match=r"closed: Permission denied; what lies in it"):
+                take(source)
+            source.chmod(0)
+            with ordinary_user(), pytest.raises(SourceError, match=r"source: Permission denied"):
+                take(source)
+            Path(name).chmod(0)
+            with ordinary_user(), pytest.raises(SourceError, match=r"source: permission denied; give this user"):
+                take(source)
+        finally:
+            for folder in (Path(name), source, source / "A/closed"):
+                folder.chmod(0o700)
 
 
 @pytest.mark.parametrize("kind", ["copy", "flac"])
