@@ -16,7 +16,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 
 from storage import durable
-from storage.names import check_name
+from storage.names import BadName, check_name
 
 _BUILDING, _DROPPING, _DAMAGED = ".building-", ".dropping-", ".damaged-"
 
@@ -108,7 +108,10 @@ class Shelf:
             for prefix in (_BUILDING, _DROPPING):
                 if not entry.name.startswith(prefix):
                     continue
-                with contextlib.suppress(Timeout, OSError), self._lock(entry.name.removeprefix(prefix), timeout=0):
+                with (
+                    contextlib.suppress(Timeout, OSError, BadName),
+                    self._lock(entry.name.removeprefix(prefix), timeout=0),
+                ):
                     _remove(entry)
                     swept += 1
         return swept + durable.sweep(self._notes)
@@ -136,7 +139,7 @@ class Shelf:
     @contextlib.contextmanager
     def _lock(self, key: str, timeout: float = -1) -> Iterator[BaseFileLock]:
         # The kernel frees the lock of a killed process; the empty file stays, because removing it would race.
-        with FileLock(self._locks / f"{key}.lock", timeout=timeout) as lock:
+        with FileLock(self._locks / f"{check_name(key, 'artifact key')}.lock", timeout=timeout) as lock:
             yield lock
 
     def _sweep_once(self) -> None:

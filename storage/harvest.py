@@ -90,7 +90,7 @@ def settings_of(row: dict[str, Any]) -> list[dict[str, Any]]:
             {
                 "study": row["study"],
                 "trial": row["trial"],
-                "setting": setting,
+                "setting": tables.unicode_of(setting),
                 "value": text_of(value),
                 "number": float(value) if is_number else None,
                 "changed": setting in changes,
@@ -122,23 +122,20 @@ def _fit(value: Any, kind: str) -> Any:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if kind == "JSON":
-        return tables.unicode_of(json.dumps(_finite(value), ensure_ascii=False))
-    if kind in ("VARCHAR", "TIMESTAMP"):
-        return text_of(value)
-    return value
+        return json.dumps(_plain(value), ensure_ascii=False)
+    return text_of(value) if kind in ("VARCHAR", "TIMESTAMP") else value
 
 
 def text_of(value: Any) -> str | None:
     """A value as a person would write it: text as it is, everything else as JSON."""
-    if value is None:
-        return None
-    return tables.unicode_of(value if isinstance(value, str) else json.dumps(_finite(value), ensure_ascii=False))
+    value = _plain(value)
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null."""
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity (they become null), and no text that is not Unicode."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {tables.unicode_of(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else tables.unicode_of(value)

@@ -75,7 +75,7 @@ class Records:
         for folder in (place.parent, place):
             _refuse_twin(folder)
         try:
-            held = self._lock(f"trial-{study}-{trial}", wait_seconds).acquire()
+            held = self._lock("trial", study, trial, wait_seconds).acquire()
         except Timeout:
             raise TrialBusy(
                 f"{study}/{trial}: another process is at this trial ({self._who(place)}); "
@@ -173,7 +173,7 @@ class Records:
     def is_running(self, study: str, trial: str) -> bool:
         """Whether some process is at this trial now."""
         try:
-            with self._lock(f"trial-{study}-{trial}", 0):
+            with self._lock("trial", study, trial, 0):
                 return False
         except Timeout:
             return True
@@ -229,12 +229,13 @@ class Records:
 
     def _fence(self, study: str, name: str) -> BaseFileLock:
         """Held for moments: makes "is mine the newest attempt?" and the rename one step."""
-        return self._lock(f"fence-{study}-{name}", -1)
+        return self._lock("fence", study, name, -1)
 
-    def _lock(self, name: str, timeout: float) -> BaseFileLock:
-        folder = self.lab.locks / "records"
+    def _lock(self, purpose: str, study: str, name: str, timeout: float) -> BaseFileLock:
+        check_name(name, "trial")
+        folder = self.lab.locks / "records" / check_name(study, "study")
         folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{name}.lock", timeout=timeout)
+        return FileLock(folder / f"{purpose}-{name}.lock", timeout=timeout)
 
     def _who(self, place: Path) -> str:
         with contextlib.suppress(durable.Damaged, FileNotFoundError):

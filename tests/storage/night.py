@@ -145,7 +145,7 @@ def _metrics(predictions: pd.DataFrame) -> pd.DataFrame:
             recall = recalls[name]
             rows.append((part, level, "recall", name, recall, recall - 0.1, min(recall + 0.1, 1.0)))
             rows.append((part, level, "precision", name, precision, None, None))
-            rows.append((part, level, "f1", name, 2 * precision * recall / (precision + recall), None, None))
+            rows.append((part, level, "f1", name, 2 * precision * recall / max(precision + recall, 1e-9), None, None))
     return pd.DataFrame(rows, columns=["part", "level", "metric", "class", "value", "low", "high"])
 
 

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.artifacts import Shelf
+from storage.names import BadName
+from tests.storage.processes import Other
+
+BUILDER = """
+import sys, time
+from pathlib import Path
+from storage.artifacts import Shelf
+
+def write(folder):
+    print("building", flush=True)
+    (folder / "weights").write_bytes(b"w" * 1000)
+    if sys.argv[2] == "stay":
+        sys.stdin.readline()
+    return {"loss": 0.5}
+
+print(Shelf(Path(sys.argv[1]), "states").build("key", write), flush=True)
+"""
+
+
+def write(folder: Path) -> dict[str, Any]:
+    (folder / "weights").write_bytes(b"w" * 100_000)
+    (folder / "part").mkdir()
+    (folder / "part" / "żółw.json").write_text("{}")
+    return {"epoch": 3, "history": {2: 0.5, 10: float("nan")}}
+
+
+def flip(path: Path, at: int = 50) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def test_built_once_found_again_dropped_but_noted(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, "states")
+    assert shelf.note("k") is None and shelf.find("k") is None and shelf.keys() == []
+    folder = shelf.build("k", write)
+    assert (folder / "part" / "żółw.json").read_text() == "{}"
+    assert Shelf(tmp_path, "states").find("k") == folder == shelf.build("k", lambda _: pytest.fail("built twice"))
+    assert shelf.keys() == ["k"] and shelf.bytes() > 100_000
+    note = shelf.note("k")
+    assert note is not None and note["epoch"] == 3 and note["history"]["2"] == 0.5
+    shelf.drop("k")
+    shelf.drop("k")
+    assert shelf.find("k") is None and shelf.keys() == [] and shelf.note("k") is not None and shelf.bytes() < 2_000
+    assert shelf.build("k", write).is_dir() and shelf.find("k")
+
+
+@pytest.mark.parametrize("place", ["files/weights", "manifest.json", "files/part/żółw.json"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_damage_is_noticed_set_aside_and_built_again(tmp_path: Path, place: str, damage: str) -> None:
+    shelf = Shelf(tmp_path, "states")
+    shelf.build("k", write)
+    path = tmp_path / "states" / "k" / place
+    if damage == "flip":
+        flip(path, 1)
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        path.unlink()
+    assert shelf.find("k") is None
+    assert (tmp_path / "states" / ".damaged-k").is_dir() and shelf.keys() == []
+    assert (shelf.note("k") is None) == (place == "manifest.json")
+    assert shelf.build("k", write) == shelf.find("k")
+
+
+def test_a_failing_builder_leaves_nothing(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, "states")
+
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("x")
+        raise RuntimeError("the GPU fell off")
+
+    with pytest.raises(RuntimeError, match="fell off"):
+        shelf.build("k", fail)
+    assert shelf.find("k") is None and not list(tmp_path.rglob("half"))
+
+
+def test_a_failing_fsync_is_not_reported_as_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = Shelf(tmp_path, "states")
+    with monkeypatch.context() as patch:  # a disk that says so can't be had
+
+        def broken(_: int) -> None:
+            raise OSError(5, "Input/output error")
+
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            shelf.build("k", write)
+        assert shelf.find("k") is None
+    assert shelf.build("k", write).is_dir()
+
+
+def test_two_builders_at_once_build_once_and_get_the_same(tmp_path: Path) -> None:
+    with Other(BUILDER, tmp_path, "stay") as first:
+        assert first.hear() == "building"
+        with Other(BUILDER, tmp_path, "go") as second:
+            time.sleep(0.5)  # long enough to come to the lock
+            assert second.process.poll() is None and Shelf(tmp_path, "states").find("key") is None
+            found = first.say("go on")
+            assert second.rest() == [found] == [str(tmp_path / "states" / "key" / "files")]
+
+
+def test_a_builder_that_died_holding_the_lock_is_swept(tmp_path: Path) -> None:
+    with Other(BUILDER, tmp_path, "stay") as dying:
+        assert dying.hear() == "building"
+        shelf = Shelf(tmp_path, "states")
+        assert shelf.sweep() == 0  # it is alive
+        dying.kill()
+    assert shelf.find("key") is None and (tmp_path / "states" / ".building-key").is_dir()
+    shelf.build("another", write)
+    assert not (tmp_path / "states" / ".building-key").exists()
+    assert shelf.build("key", write).is_dir()
+
+
+def test_hostile_keys_are_refused(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "a", "states")
+    for key in ("../x", "/x", "a\x00", "..", ".locks"):
+        for use in (shelf.find, shelf.note, shelf.drop, lambda name: shelf.build(name, write)):
+            with pytest.raises(BadName):
+                use(key)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
