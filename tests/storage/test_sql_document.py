@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from storage.lab import Lab
+from storage.results import publish, query
+from tests.storage import night
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "sql.md"
+QUERIES = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), flags=re.DOTALL)
+EMPTY_IS_RIGHT = ("HAVING count(DISTINCT part) > 1", "out_of_memory > 0")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    lab = Lab.open(tmp_path_factory.mktemp("document") / "lab")
+    night.write_night(lab)
+    assert publish(lab).published
+    return lab
+
+
+def test_the_document_answers_at_least_twenty_questions() -> None:
+    assert len(QUERIES) >= 20
+
+
+@pytest.mark.parametrize("sql", QUERIES, ids=[" ".join(sql.split())[:50] for sql in QUERIES])
+def test_every_query_of_the_document_gives_rows(lab: Lab, sql: str) -> None:
+    answer = query(lab, sql)
+    assert (len(answer) == 0) == any(mark in sql for mark in EMPTY_IS_RIGHT), answer
+
+
+def test_the_trade_off_has_its_shape(lab: Lab) -> None:
+    answer = query(lab, next(sql for sql in QUERIES if "AS tuning" in sql))
+    assert list(answer["balance_strength"]) == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert answer["tuning"].iloc[-1] > answer["tuning"].iloc[0]
+
+
+def test_recordings_that_are_always_wrong_are_found(lab: Lab) -> None:
+    answer = query(lab, next(sql for sql in QUERIES if "bool_and" in sql))
+    assert list(answer["path"]) == ["TUNING/Żółta sala 0.wav"] and list(answer["mostly_taken_for"]) == ["MUSIC"]
