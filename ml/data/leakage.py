@@ -20,10 +20,11 @@ def leaks(files: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
     for kind, column in KINDS.items():
         values = split["group"] if kind == "group" else split["path"].map(known[column])
         seen = split.assign(value=values)
-        for value, rows in seen[seen["value"].fillna("") != ""].groupby("value"):
-            parts = sorted(set(rows["part"]))
-            if len(parts) > 1:
-                found.append((kind, value, parts, sorted(rows["path"])))
+        seen = seen[seen["value"].fillna("") != ""]
+        sides = seen.drop_duplicates(["value", "part"])
+        spread = sides.loc[sides["value"].duplicated(), "value"]
+        for value, rows in seen[seen["value"].isin(spread)].groupby("value"):
+            found.append((kind, value, sorted(set(rows["part"])), sorted(rows["path"])))
     return pd.DataFrame(found, columns=["kind", "value", "parts", "paths"])
 
 

@@ -229,7 +229,7 @@ def test_a_flac_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     assert path.stat().st_size < 1e6
     began = time.monotonic()
     facts = look(path)
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 2 and facts.sound_hash == ""
     assert facts.state == "rejected" and "would unpack to 295 MB" in facts.problem
 
 

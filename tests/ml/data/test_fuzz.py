@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from ml.data.children import ChildFailure, map_in_children
 from ml.data.examination import AudioLimits, examine
@@ -53,7 +52,6 @@ def mutate(content: bytes, random: np.random.Generator) -> bytes:
     return bytes(damaged)
 
 
-@pytest.mark.slow
 def test_no_damage_reaches_the_parent(tmp_path: Path) -> None:
     random = np.random.default_rng(SEED)
     paths = []
