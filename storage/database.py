@@ -52,6 +52,7 @@ def fill(lab: Lab, new: Path, *, from_nothing: bool) -> Filled:
     records = Records(lab)
     work = Filled(_ended(records), _noted(records))
     with duckdb.connect(str(new), config=CONFIG) as connection:
+        connection.execute("BEGIN")
         if from_nothing:
             connection.execute(tables.SCHEMA.read_text(encoding="utf-8"))
             connection.execute(VIEWS.read_text(encoding="utf-8"))
@@ -68,7 +69,6 @@ def fill(lab: Lab, new: Path, *, from_nothing: bool) -> Filled:
             if record is not None:
                 harvest.add_noted(record, kind)
         work.damaged = harvest.damaged
-        connection.execute("BEGIN")
         if not from_nothing:
             _delete(connection, changed, renoted)
         _insert(connection, harvest)

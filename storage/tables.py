@@ -37,6 +37,12 @@ class TableError(ValueError):
     """A frame that does not fit its table: which column, and what is allowed."""
 
 
+@cache
+def _memory() -> duckdb.DuckDBPyConnection:
+    """DuckDB without a file, to write and read Parquet; starting one for each table costs more than the work."""
+    return duckdb.connect()
+
+
 def columns_of(table: str) -> dict[str, str]:
     """Column to DuckDB type, in order, as schema.sql declares them."""
     return _declared()[table]
@@ -73,7 +79,7 @@ def write_parquet(frame: pd.DataFrame, table: str, path: Path, *, study: str, tr
             parts.append(f'CAST("{name}" AS {kind}) AS "{name}"')
         else:
             parts.append(f'CAST(NULL AS {kind}) AS "{name}"')
-    with duckdb.connect() as memory:
+    with _memory().cursor() as memory:
         memory.register("incoming", _storable(frame))
         query = f"SELECT {', '.join(parts)} FROM incoming"  # noqa: S608 - names are those of schema.sql
         try:
@@ -85,7 +91,7 @@ def write_parquet(frame: pd.DataFrame, table: str, path: Path, *, study: str, tr
 
 def read_parquet(table: str, path: Path) -> pd.DataFrame:
     """The frame that `write_parquet` was given, with all columns of the table."""
-    with duckdb.connect() as memory:
+    with _memory().cursor() as memory:
         # Folders may be named a=b, which is not meant as a column.
         frame = memory.read_parquet(str(path), hive_partitioning=False).df()
     return _as_given(table, frame)

@@ -49,7 +49,7 @@ for number in range(int(sys.argv[2]), 10_000):
 @pytest.mark.slow
 def test_killed_at_random_moments_nothing_is_half_written_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     seed = int(os.environ.get("NOCTURNE_TEST_SEED", random.SystemRandom().randrange(10_000)))
-    kills = int(os.environ.get("NOCTURNE_TEST_KILLS", "10"))
+    kills = int(os.environ.get("NOCTURNE_TEST_KILLS", "8"))
     print(f"seed={seed} kills={kills}")
     chance = random.Random(seed)
     lab = Lab.open(tmp_path / "lab")
