@@ -14,9 +14,9 @@ from pydantic import Field
 
 from ml.config import Config
 
-WORTH_A_THREAD = 0.85
-"""More threads are taken only when a step then takes at most this share of its time: a measurement is noisy, and a
-thread that gains little is better left to whoever else works on the machine."""
+WORTH_A_THREAD = 0.75
+"""More threads are taken only when a step then takes at most this share of its time: twice the threads win at most
+half, but on a machine that others use too they can cost ten times as much."""
 
 
 class MachineError(RuntimeError):
@@ -125,7 +125,10 @@ def fastest(seconds: dict[int, float]) -> int:
 
 
 def measure_threads(precision: Literal["fp32", "bf16"], budget_seconds: float = 1.5) -> dict[int, float]:
-    """Median seconds of the same piece of a transformer with 1, 2, 4, ... threads, up to the processors there are."""
+    """Mean seconds of the same piece of a transformer with 1, 2, 4, ... threads, up to the processors there are.
+
+    The mean, because the rare step in which threads wait for one another is what a night pays for.
+    """
     import torch
 
     candidates = [1]
@@ -145,7 +148,7 @@ def measure_threads(precision: Literal["fp32", "bf16"], budget_seconds: float = 
                 rounds[threads].append(_timed_step(inputs, first, second, precision))
     finally:
         torch.set_num_threads(before)
-    return {threads: sorted(seconds[1:])[(len(seconds) - 1) // 2] for threads, seconds in rounds.items()}
+    return {threads: sum(seconds[1:]) / (len(seconds) - 1) for threads, seconds in rounds.items()}
 
 
 def _timed_step(inputs: Any, first: Any, second: Any, precision: str) -> float:

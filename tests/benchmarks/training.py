@@ -50,14 +50,14 @@ class Table:
 
 
 def medians(candidates: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
-    """Median seconds of each, in turns, so that a neighbour's burst hits all alike; the first round warms up."""
+    """Median processor seconds of each, in turns, so that a burst elsewhere hits all alike; the first one warms up."""
     seconds: list[list[float]] = [[] for _ in candidates]
     for turn in range(rounds + 1):
         for candidate, own in zip(candidates, seconds, strict=True):
-            began = time.perf_counter()
+            began = time.process_time()
             candidate()
             if turn:
-                own.append(time.perf_counter() - began)
+                own.append(time.process_time() - began)
     return [statistics.median(own) for own in seconds]
 
 
@@ -92,7 +92,7 @@ def ast_step(
 
 
 def threads(table: Table) -> None:
-    print(f"threads (of {processors()} processors), median ms of a piece of a transformer:")
+    print(f"threads (of {processors()} processors), mean ms of a piece of a transformer:")
     for precision in ("fp32", "bf16") if processor_has_bf16() else ("fp32",):
         measured = measure_threads(precision)  # type: ignore[arg-type]
         chosen = resolve_machine(MachineConfig(device="cpu", precision=precision)).threads  # type: ignore[arg-type]
@@ -196,7 +196,7 @@ def engine(table: Table) -> None:
             return time.process_time() - began
 
     torch.set_num_threads(1)
-    print(f"the engine, a whole call of {lesson.steps} steps of a tiny net, saving included, in processor time:")
+    print(f"the engine, a whole call of {lesson.steps} steps of a tiny net, saving included:")
     for clip_norm in (None, 1.0):
         bare, ours = [], []
         for turn in range(6):
@@ -259,9 +259,10 @@ def main() -> int:
     table = Table()
     began = time.perf_counter()
     threads(table)
-    machine = resolve_machine(MachineConfig(device="cpu"))
-    print(f"measured on: {machine.name}, {machine.precision}, threads {machine.threads}, torch {torch.__version__}")
-    torch.set_num_threads(machine.threads)
+    machine = resolve_machine(MachineConfig(device="cpu", threads=1))
+    # One thread and its own time: what neighbours do on a shared machine then hardly moves the ratios.
+    torch.set_num_threads(1)
+    print(f"all below: {machine.name}, {machine.precision}, one thread, processor time, torch {torch.__version__}")
     ast(table, machine.precision)
     optimizers(table)
     engine(table)
