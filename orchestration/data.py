@@ -76,7 +76,8 @@ def build_features(bench: Bench, study: Study, progress: Progress) -> dict[str, 
         shelf.build(
             data.features_key,
             lambda folder: (
-                study.build_features(folder, source, data.split, settings, earlier, progress) | {"alike": alike}
+                study.build_features(folder, source, data.files, data.split, settings, earlier, progress)
+                | {"alike": alike}
             ),
         )
     return {"key": data.features_key, "found": found, **(shelf.note(data.features_key) or {})}

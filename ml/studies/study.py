@@ -172,6 +172,7 @@ class Study(ABC):
         self,
         folder: Path,
         source: Path,
+        files: pd.DataFrame,
         split: pd.DataFrame,
         settings: Any,
         reuse: Sequence[Path],

@@ -24,22 +24,23 @@ LONGEST_WINDOW_SECONDS = 60.0
 def build(
     folder: Path,
     source: Path,
+    files: pd.DataFrame,
     split: pd.DataFrame,
     settings: ConcertSettings,
     reuse: Sequence[Path],
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Write the frame store of all recordings of `split`, each content once."""
-    once = split.drop_duplicates("content_hash")
-    files = [(row.content_hash, source / row.path) for row in once.itertuples()]
+    once = split.drop_duplicates("content_hash").merge(files[["path", "bytes", "modified_ns"]], on="path")
     return build_frames(
         folder,
-        files,
+        [(row.content_hash, source / row.path) for row in once.itertuples()],
         settings.features,
         decode=read_mono,
         run=map_in_children,
         workers=processors(),
         reuse=reuse,
+        stamps={row.content_hash: (row.bytes, row.modified_ns) for row in once.itertuples()},
         progress=progress,
         min_tail_rows=int(max(LONGEST_WINDOW_SECONDS, WindowConfig().seconds) * 1000 / settings.features.hop_ms),
     )

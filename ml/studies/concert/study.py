@@ -72,6 +72,7 @@ class ConcertStudy(Study):
         self,
         folder: Path,
         source: Path,
+        files: pd.DataFrame,
         split: pd.DataFrame,
         settings: ConcertSettings,
         reuse: Sequence[Path],
@@ -79,7 +80,7 @@ class ConcertStudy(Study):
     ) -> dict[str, Any]:
         from ml.studies.concert.features import build
 
-        return build(folder, source, split, settings, reuse, progress)
+        return build(folder, source, files, split, settings, reuse, progress)
 
     def features_bytes(self, files: pd.DataFrame, settings: ConcertSettings) -> int:
         accepted = files[files["state"] != "rejected"]

@@ -53,7 +53,7 @@ def summary(leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.Da
 
 
 def _recall_of(recalls: pd.DataFrame, trial: str) -> list[tuple[str, float]]:
-    rows = recalls[recalls["trial"] == trial]
+    rows = recalls[recalls["trial"] == trial].sort_values("class")
     return list(zip(rows["class"], rows["recall"].astype(float), strict=True))
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ml.config import fingerprint
 from ml.data.windows import Windows, class_weights, cut_windows, draw
-from ml.features.batches import Gather
+from ml.features.batches import AUDIOSET_MEAN, AUDIOSET_STD, Gather
 from ml.features.frames import open_frames
 from ml.models.ast import build_ast, save_model
 from ml.studies.classifier import ClassifierLesson, draws_table, epochs_table, train_metrics
@@ -22,9 +22,6 @@ from ml.training.state import load_weights
 
 if TYPE_CHECKING:
     from ml.studies.concert.study import ConcertStudy
-
-MEAN, DEVIATION = -4.2677393, 4.5689974
-"""Of AudioSet's log-mel frames, as AST was trained: inputs are (x - mean) / (2 * deviation)."""
 
 
 def run_trial(study: ConcertStudy, job: TrialJob) -> Outcome:
@@ -51,8 +48,8 @@ def run_trial(study: ConcertStudy, job: TrialJob) -> Outcome:
         "trial": trial.model_dump(mode="json"),
         "features": settings.features.model_dump(mode="json"),
         "frames": windows.frames,
-        "mean": MEAN,
-        "deviation": DEVIATION,
+        "mean": AUDIOSET_MEAN,
+        "deviation": AUDIOSET_STD,
     }
 
     def save(folder: Path) -> dict[str, Any]:
@@ -85,7 +82,7 @@ class ConcertLesson(ClassifierLesson):
         own = np.flatnonzero(windows.part == 0)
         counts = np.bincount(windows.label[own], minlength=len(classes))
         weights = class_weights(counts, trial.balance_strength)[windows.label[own]]
-        gather = Gather(frames, windows.frames, job.machine.device, MEAN, DEVIATION)
+        gather = Gather(frames, windows.frames, job.machine.device)
 
         @cache
         def drawn(epoch: int) -> np.ndarray:
