@@ -62,10 +62,24 @@ def compare(bench: Bench, study: Study) -> Standing:
     )
     compared = compare_with_leader(dict(iter(judged.groupby("trial"))), leader, "validation") if len(judged) else None
     if compared is not None:
-        said = fingerprint(leader, compared.to_csv(index=False))
-        bench.records.note(study.name, "comparison", {"fingerprint": said, "leader": leader}, {"comparisons": compared})
+        said = {"leader": leader, "of": _answers(before.leaderboard)}
+        account = {"fingerprint": fingerprint(said)} | said
+        bench.records.note(study.name, "comparison", account, {"comparisons": compared})
         publish(bench.lab)
     return standing(bench, study)
+
+
+def is_compared(bench: Bench, study: Study) -> bool:
+    """Were the present answers of all trials compared, and the best model noted?"""
+    comparison, best = (bench.records.noted(study.name, kind) for kind in ("comparison", "best_model"))
+    if comparison is None or best is None:
+        return False
+    return bool(comparison.account["of"] == _answers(standing(bench, study).leaderboard))
+
+
+def _answers(leaderboard: pd.DataFrame) -> list[str]:
+    """Which answer of each trial the leaderboard holds."""
+    return sorted(f"{row.trial} {row.ended}" for row in leaderboard.itertuples())
 
 
 def best_model(bench: Bench, study: Study) -> BestModel:

@@ -15,6 +15,7 @@ import typer
 from ml.config import ConfigError
 from orchestration.resources import NotReady, open_bench
 from storage.lab import NotALab
+from storage.query import NoResults, QueryFailed
 
 app = typer.Typer(
     name="nocturne",
@@ -133,9 +134,7 @@ def _study(name: str) -> Any:
 def main() -> int:
     """Run the command; what goes wrong is one sentence, and an exit code that scripts can use."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as ended:
-        return ended.exit_code
+        code = app(standalone_mode=False)  # what a command ended with by typer.Exit
     except typer.Abort:
         print("nothing was started", file=sys.stderr)
         return INTERRUPTED
@@ -144,9 +143,9 @@ def main() -> int:
             "\ninterrupted: finished epochs and trials are kept; the same command goes on from there", file=sys.stderr
         )
         return INTERRUPTED
-    except (ConfigError, NotALab) as problem:
+    except (ConfigError, NotALab, QueryFailed) as problem:
         return _told(problem, WRONG)
-    except NotReady as problem:
+    except (NotReady, NoResults) as problem:
         return _told(problem, NOT_READY)
     except BrokenPipeError:
         return 0
@@ -156,7 +155,7 @@ def main() -> int:
             raise
         show()
         return WRONG
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _told(problem: Exception, code: int) -> int:

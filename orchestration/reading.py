@@ -40,13 +40,9 @@ def print_studies(bench: Bench) -> int:
 
 def print_sql(bench: Bench, statement: str, *, csv: bool) -> int:
     """The answer to one statement."""
-    from storage.query import NoResults, query
+    from storage.query import query
 
-    try:
-        frame = query(bench.lab, statement)
-    except NoResults as problem:
-        print(f"nocturne: {problem}", file=sys.stderr)
-        return 2
+    frame = query(bench.lab, statement)
     if csv:
         frame.to_csv(sys.stdout, index=False, lineterminator="\n")
         return 0

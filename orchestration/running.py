@@ -16,6 +16,7 @@ from ml.studies.experiments import same_settings
 from ml.studies.study import Study, Trial
 from ml.training import gpu
 from orchestration import plan
+from orchestration.answers import is_compared
 from orchestration.resources import Bench
 from orchestration.showing import VOICE
 
@@ -54,8 +55,7 @@ def run_study(bench: Bench, study: Study, names: Sequence[str], part: str | None
     if not _materialize(terminal, study, ["features"]):
         return 1
     failed = _run_trials(terminal, bench, study, todo, force=force)
-    fresh = bench.records.noted(study.name, "best_model")
-    if (todo or fresh is None) and len(failed) < max(1, len(todo)):
+    if len(failed) < max(1, len(todo)) and not is_compared(bench, study):
         _materialize(terminal, study, ["leaderboard", "best_model"])
         _materialize(terminal, None, ["results_database"])
     print(f"results: {bench.lab.results}  (to read them: nocturne summary {study.name})")

@@ -8,10 +8,8 @@ import dagster as dg
 from ml.studies.study import Study
 from orchestration import answers, data, showing, trials
 from orchestration.failures import may_be_tried_again
+from orchestration.instance_home import POOL
 from orchestration.resources import Bench, NotReady
-
-POOL = "machine"
-"""The pool of one: whoever trains holds it."""
 
 FORCE_TAG = "nocturne/force"
 """A run with this tag trains its trials anew although they are finished."""
