@@ -74,7 +74,7 @@ def is_compared(bench: Bench, study: Study) -> bool:
     comparison, best = (bench.records.noted(study.name, kind) for kind in ("comparison", "best_model"))
     if comparison is None or best is None:
         return False
-    return bool(comparison.account["of"] == _answers(standing(bench, study).leaderboard))
+    return bool(comparison.account.get("of") == _answers(standing(bench, study).leaderboard))
 
 
 def _answers(leaderboard: pd.DataFrame) -> list[str]:

@@ -80,7 +80,19 @@ def build_features(bench: Bench, study: Study, progress: Progress) -> dict[str, 
                 | {"alike": alike}
             ),
         )
-    return {"key": data.features_key, "found": found, **(shelf.note(data.features_key) or {})}
+    folder = shelf.find(data.features_key)
+    assert folder is not None
+    counts = study.window_counts(folder, data.split, settings)
+    said = {"features_key": data.features_key, "data_fingerprint": data.fingerprint}
+    account = said | {"fingerprint": fingerprint(said, counts.to_csv(index=False))}
+    bench.records.note(study.name, "features", account, {"window_counts": counts})
+    publish(bench.lab)
+    return {
+        "found": found,
+        "windows": int(counts["windows"].sum()),
+        "megabytes": sum(path.stat().st_size for path in folder.iterdir()) / 1e6,
+        **(shelf.note(data.features_key) or {}),
+    }
 
 
 def _noted(bench: Bench, study: Study, kind: str) -> Record:

@@ -224,7 +224,7 @@ COMMENT ON COLUMN draws.count IS 'windows drawn, repetitions included';
 
 CREATE TABLE comparisons (
     study VARCHAR, trial VARCHAR, against VARCHAR, part VARCHAR, recordings INTEGER, better_on INTEGER,
-    worse_on INTEGER, difference DOUBLE, p_value DOUBLE, verdict VARCHAR
+    worse_on INTEGER, difference DOUBLE, low DOUBLE, high DOUBLE, p_value DOUBLE, verdict VARCHAR
 );
 COMMENT ON TABLE comparisons IS 'Each trial against the leader, recording by recording: is the difference real?';
 COMMENT ON COLUMN comparisons.study IS 'study: one question about one body of data';
@@ -235,6 +235,8 @@ COMMENT ON COLUMN comparisons.recordings IS 'number of recordings that both judg
 COMMENT ON COLUMN comparisons.better_on IS 'recordings that only this trial got right';
 COMMENT ON COLUMN comparisons.worse_on IS 'recordings that only the leader got right';
 COMMENT ON COLUMN comparisons.difference IS 'difference of their shares of right recordings; below 0 it is behind the leader';
+COMMENT ON COLUMN comparisons.low IS 'lower end of the 95 % interval of the difference, whole recordings drawn again';
+COMMENT ON COLUMN comparisons.high IS 'upper end of the 95 % interval of the difference';
 COMMENT ON COLUMN comparisons.p_value IS 'how often chance alone would make them differ this much (paired test); small is sure';
 COMMENT ON COLUMN comparisons.verdict IS 'the comparison in words';
 

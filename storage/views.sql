@@ -22,7 +22,8 @@ WITH summary AS (
         max(high) FILTER (part = 'test' AND metric = 'accuracy' AND level = 'recording') AS test_recording_high,
         max(value) FILTER (part = 'validation' AND metric = 'macro_f1' AND level <> 'recording')
             AS validation_macro_f1,
-        max(value) FILTER (part = 'test' AND metric = 'macro_f1' AND level <> 'recording') AS test_macro_f1
+        max(value) FILTER (part = 'test' AND metric = 'macro_f1' AND level <> 'recording') AS test_macro_f1,
+        max(value) FILTER (part = 'train' AND metric = 'accuracy' AND level <> 'recording') AS train_accuracy
     FROM metrics
     WHERE class IS NULL
     GROUP BY study, trial
@@ -61,7 +62,7 @@ SELECT
     summary.validation_recording_accuracy, summary.validation_recording_low, summary.validation_recording_high,
     summary.test_accuracy, summary.test_low, summary.test_high,
     summary.test_recording_accuracy, summary.test_recording_low, summary.test_recording_high,
-    summary.validation_macro_f1, summary.test_macro_f1,
+    summary.validation_macro_f1, summary.test_macro_f1, summary.train_accuracy,
     worst.worst_class, worst.worst_recall,
     ranked.seconds_spent / 60 AS minutes, ranked.epochs_done AS epochs, ranked.best_epoch, ranked.seconds_standalone,
     tried.attempts, ranked.ended, ranked.purpose, ranked.model_name
@@ -95,6 +96,7 @@ COMMENT ON COLUMN leaderboard.test_recording_low IS 'lower end of its 95 % inter
 COMMENT ON COLUMN leaderboard.test_recording_high IS 'upper end of its 95 % interval';
 COMMENT ON COLUMN leaderboard.validation_macro_f1 IS 'F1 averaged over classes, each class counting alike, validation';
 COMMENT ON COLUMN leaderboard.test_macro_f1 IS 'F1 averaged over classes, each class counting alike, test';
+COMMENT ON COLUMN leaderboard.train_accuracy IS 'share of training items that were right, as they were drawn, at the best epoch';
 COMMENT ON COLUMN leaderboard.worst_class IS 'class with the lowest validation recall (by windows where there are any)';
 COMMENT ON COLUMN leaderboard.worst_recall IS 'that recall';
 COMMENT ON COLUMN leaderboard.minutes IS 'minutes of wall clock that the attempt took';

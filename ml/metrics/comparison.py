@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ml.metrics.uncertainty import paired_p_value
+from ml.metrics.uncertainty import paired_bootstrap, paired_p_value
 
 
 def compare_with_leader(predictions: Mapping[str, pd.DataFrame], leader: str, part: str) -> pd.DataFrame:
@@ -31,6 +31,7 @@ def _compare(name: str, right: pd.Series, leader: str, leaders: pd.Series, part:
     better, worse = int((own & ~other).sum()), int((~own & other).sum())
     p_value = paired_p_value(better, worse)
     difference = own.astype(float) - other.astype(float)
+    low, high = paired_bootstrap(difference)
     return {
         "trial": name,
         "against": leader,
@@ -39,6 +40,8 @@ def _compare(name: str, right: pd.Series, leader: str, leaders: pd.Series, part:
         "better_on": better,
         "worse_on": worse,
         "difference": float(difference.mean()) if len(both) else np.nan,
+        "low": low,
+        "high": high,
         "p_value": p_value,
         "verdict": _verdict(better, worse, len(both), p_value),
     }

@@ -181,6 +181,10 @@ class Study(ABC):
         """Write the features of every recording of the split into the empty `folder`; return what to note of them."""
 
     @abstractmethod
+    def window_counts(self, folder: Path, split: pd.DataFrame, settings: Any) -> pd.DataFrame:
+        """Columns part, class, windows: how many pieces the baseline cuts the features in `folder` into."""
+
+    @abstractmethod
     def features_bytes(self, files: pd.DataFrame, settings: Any) -> int:
         """Bytes on disk that the features of these files take."""
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from ml.data.audio import read_mono
 from ml.data.children import map_in_children
-from ml.data.windows import WindowConfig
-from ml.features.frames import build_frames
+from ml.data.windows import PARTS, WindowConfig, cut_windows
+from ml.features.frames import build_frames, open_frames
 from ml.studies.concert.config import ConcertSettings
 from ml.studies.study import Progress
 from ml.training.machine import processors
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LONGEST_WINDOW_SECONDS = 60.0
 """Rows are kept free behind the last recording, so that a window may begin at any frame."""
@@ -44,3 +43,11 @@ def build(
         progress=progress,
         min_tail_rows=int(max(LONGEST_WINDOW_SECONDS, WindowConfig().seconds) * 1000 / settings.features.hop_ms),
     )
+
+
+def window_counts(folder: Path, split: pd.DataFrame, settings: ConcertSettings, classes: list[str]) -> pd.DataFrame:
+    """Windows per part and class, as the baseline cuts them."""
+    rows = open_frames(folder).rows
+    windows = cut_windows(split, rows, settings.trial.window, settings.features.frames_per_second, classes)
+    named = pd.DataFrame({"part": windows.part, "class": windows.label}).value_counts().reset_index(name="windows")
+    return named.assign(part=[PARTS[part] for part in named["part"]], **{"class": [classes[i] for i in named["class"]]})

@@ -82,6 +82,11 @@ class ConcertStudy(Study):
 
         return build(folder, source, files, split, settings, reuse, progress)
 
+    def window_counts(self, folder: Path, split: pd.DataFrame, settings: ConcertSettings) -> pd.DataFrame:
+        from ml.studies.concert.features import window_counts
+
+        return window_counts(folder, split, settings, self.classes(settings, split))
+
     def features_bytes(self, files: pd.DataFrame, settings: ConcertSettings) -> int:
         accepted = files[files["state"] != "rejected"]
         frames = float(accepted["seconds"].sum()) * 1000 / settings.features.hop_ms

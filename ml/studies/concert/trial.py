@@ -30,7 +30,7 @@ def run_trial(study: ConcertStudy, job: TrialJob) -> Outcome:
     settings: ConcertSettings = job.settings
     classes = study.classes(settings, job.split)
     store = open_frames(job.features)
-    windows = cut_windows(job.split, store.rows, trial.window, 1000 / settings.features.hop_ms, classes)
+    windows = cut_windows(job.split, store.rows, trial.window, settings.features.frames_per_second, classes)
     lesson = ConcertLesson(job, trial, settings.features.mels, classes, store.frames, windows)
     trained = train(lesson, _recipe(job, trial, classes), job.states, job.machine, report=job.report, stop=job.stop)
     tables = {"epochs": epochs_table(trained.history)}

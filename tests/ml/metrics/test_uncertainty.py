@@ -38,9 +38,11 @@ def test_mcnemar_by_counting():
     assert paired_p_value(3, 3) == 1.0
 
 
-def test_equal_trials_are_ahead_half_of_the_time():
-    low, high, ahead = paired_bootstrap(np.zeros(12))
-    assert (low, high, ahead) == (0.0, 0.0, 0.5)
+def test_the_interval_of_a_difference_narrows_with_recordings():
+    assert paired_bootstrap(np.zeros(12)) == (0.0, 0.0)
+    few, many = paired_bootstrap(np.tile([1.0, -1.0, 0.0], 4)), paired_bootstrap(np.tile([1.0, -1.0, 0.0], 400))
+    assert few[1] - few[0] > 5 * (many[1] - many[0])
+    assert few[0] < 0 < few[1]
 
 
 def _judged(right: list[bool]) -> pd.DataFrame:
