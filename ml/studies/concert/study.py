@@ -95,7 +95,7 @@ class ConcertStudy(Study):
     def run_trial(self, job: TrialJob) -> Outcome:
         from ml.studies.concert.trial import run_trial
 
-        return run_trial(self, job)
+        return run_trial(job, self.classes(job.settings, job.split))
 
     def estimate(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,15 +20,11 @@ from ml.studies.study import Outcome, TrialJob
 from ml.training.engine import Recipe, train
 from ml.training.state import load_weights
 
-if TYPE_CHECKING:
-    from ml.studies.concert.study import ConcertStudy
 
-
-def run_trial(study: ConcertStudy, job: TrialJob) -> Outcome:
+def run_trial(job: TrialJob, classes: list[str]) -> Outcome:
     """Train what is not trained yet, choose the epoch on validation, open test once."""
     trial: ConcertTrial = job.trial.config  # type: ignore[assignment]
     settings: ConcertSettings = job.settings
-    classes = study.classes(settings, job.split)
     store = open_frames(job.features)
     windows = cut_windows(job.split, store.rows, trial.window, settings.features.frames_per_second, classes)
     lesson = ConcertLesson(job, trial, settings.features.mels, classes, store.frames, windows)
