@@ -6,26 +6,27 @@ there first, 130 interrupted.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ml.config import ConfigError
-from orchestration.resources import NotReady, open_bench
-from storage.lab import NotALab
-from storage.query import NoResults, QueryFailed
+if TYPE_CHECKING:
+    from ml.studies.study import Study
+    from orchestration.resources import Bench
 
 app = typer.Typer(
     name="nocturne",
-    help="Overnight training studies for audio models. The lab is ./lab, or the folder that NOCTURNE_LAB names.",
+    help="Overnight training studies for audio models. The lab is ./lab, or the folder that NOCTURNE_LAB names. "
+    "NOCTURNE_DEBUG=1 shows where an error came from.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-db = typer.Typer(help="The results database.", no_args_is_help=True)
+db = typer.Typer(help="Repair the results database.", no_args_is_help=True)
 app.add_typer(db, name="db")
 
 FAILED, WRONG, NOT_READY, INTERRUPTED = 1, 2, 3, 130
@@ -36,32 +37,39 @@ StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study
 @app.command()
 def run(
     study: StudyName,
-    trials: Annotated[list[str] | None, typer.Argument(help="Names of trials; without: all not done.")] = None,
-    filter: Annotated[str | None, typer.Option(help="Only trials whose name contains this.")] = None,
-    force: Annotated[bool, typer.Option(help="Train again although finished; older results are kept.")] = False,
+    trials: Annotated[
+        list[str] | None, typer.Argument(metavar="[TRIAL]...", help="Names of trials; without: all that are not done.")
+    ] = None,
+    filter: Annotated[str | None, typer.Option(metavar="TEXT", help="Only trials whose name contains this.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Train again although finished; older results stay.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Look at the source, list what will run with time and disk, ask, and run it here."""
+    """Train what is not done, after listing it and asking.
+
+    Looks at the source, lists what will run with time and disk, asks, and runs it here. Ctrl+C keeps every finished
+    epoch; the same command goes on from there.
+    """
     from orchestration.running import run_study
 
-    raise typer.Exit(run_study(open_bench(), _study(study), trials or [], filter, force=force, yes=yes))
+    chosen = _study(study)
+    raise typer.Exit(run_study(_bench(), chosen, trials or [], filter, force=force, yes=yes))
 
 
 @app.command()
 def studies() -> None:
-    """Studies and trials: which are done, missing, stale, failed or paused."""
+    """List studies and trials: done, missing, stale, failed."""
     from orchestration.reading import print_studies
 
-    raise typer.Exit(print_studies(open_bench()))
+    raise typer.Exit(print_studies(_bench()))
 
 
 @app.command()
 def summary(study: StudyName) -> None:
-    """What the finished trials say: accuracies, times, remarks, the best model."""
+    """Read what the finished trials say, and the best one."""
     from orchestration.answers import standing
 
     chosen = _study(study)
-    now = standing(open_bench(), chosen)
+    now = standing(_bench(), chosen)
     print(chosen.summary(now.leaderboard, now.per_class, now.inventory))
 
 
@@ -70,18 +78,18 @@ def sql(
     statement: Annotated[str, typer.Argument(help='For example "select * from leaderboard".')],
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values instead of a table.")] = False,
 ) -> None:
-    """Ask the results database; it is opened read-only and cannot be changed."""
+    """Ask the results database in SQL, read-only."""
     from orchestration.reading import print_sql
 
-    raise typer.Exit(print_sql(open_bench(), statement, csv=csv))
+    raise typer.Exit(print_sql(_bench(), statement, csv=csv))
 
 
 @db.command("rebuild")
 def rebuild() -> None:
-    """Make results.duckdb again, from the records alone."""
+    """Make results.duckdb again from the records alone."""
     from storage.results import rebuild
 
-    report = rebuild(open_bench().lab)
+    report = rebuild(_bench().lab)
     print(report.message)
 
 
@@ -92,12 +100,14 @@ def export(
     format: Annotated[str, typer.Option(help="document: the files that the study's original wrote.")] = "document",
     pth: Annotated[bool, typer.Option("--pth", help="Also write each model as a .pth state dict.")] = False,
 ) -> None:
-    """Write results and models as plain files for other programs."""
+    """Write results and models for other programs."""
     from orchestration.answers import model_folders, standing
 
     if format != "document":
+        from ml.config import ConfigError
+
         raise ConfigError(f"--format {format}: there is `document` only")
-    bench, chosen = open_bench(), _study(study)
+    chosen, bench = _study(study), _bench()
     now = standing(bench, chosen)
     written = chosen.export_document(folder, now.leaderboard, now.per_class, model_folders(bench, chosen), pth=pth)
     for path in written:
@@ -106,23 +116,24 @@ def export(
 
 @app.command()
 def up(port: Annotated[int, typer.Option(help="Port of the UI on 127.0.0.1.")] = 3000) -> None:
-    """Serve the Dagster UI and run its daemon on this lab until Ctrl+C."""
+    """Serve the UI and run its daemon until Ctrl+C."""
     from orchestration.up import run_up
 
-    raise typer.Exit(run_up(open_bench().lab.root, port))
+    raise typer.Exit(run_up(_bench().lab.root, port))
 
 
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The demo's lab.")] = Path("lab-demo"),
 ) -> None:
-    """Make a small lab with synthesized recordings and run every study in it."""
+    """Run every study in a small lab of made-up recordings."""
     from orchestration.demo import run_demo
 
     raise typer.Exit(run_demo(folder))
 
 
-def _study(name: str) -> Any:
+def _study(name: str) -> Study:
+    from ml.config import ConfigError
     from ml.studies.registry import study_named
 
     try:
@@ -131,36 +142,58 @@ def _study(name: str) -> Any:
         raise ConfigError(str(problem.args[0])) from None
 
 
+def _bench() -> Bench:
+    from orchestration.resources import open_bench
+
+    return open_bench()
+
+
 def main() -> int:
     """Run the command; what goes wrong is one sentence, and an exit code that scripts can use."""
     try:
-        code = app(standalone_mode=False)  # what a command ended with by typer.Exit
+        code = app(prog_name="nocturne", standalone_mode=False)  # what a command ended with by typer.Exit
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except typer.Abort:
-        print("nothing was started", file=sys.stderr)
+        print("\nnothing was started", file=sys.stderr)
         return INTERRUPTED
     except KeyboardInterrupt:
-        print(
-            "\ninterrupted: finished epochs and trials are kept; the same command goes on from there", file=sys.stderr
-        )
+        print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
-    except (ConfigError, NotALab, QueryFailed) as problem:
-        return _told(problem, WRONG)
-    except (NotReady, NoResults) as problem:
-        return _told(problem, NOT_READY)
-    except BrokenPipeError:
-        return 0
     except Exception as problem:
         show = getattr(problem, "show", None)  # of typer's own errors: a wrong option, a missing argument
-        if show is None:
+        if show is not None:
+            show()
+            return WRONG
+        if os.environ.get("NOCTURNE_DEBUG"):
             raise
-        show()
-        return WRONG
+        sentence, code = _told(problem)
+        print(f"nocturne: {sentence}", file=sys.stderr)
+        return code
     return code if isinstance(code, int) else 0
 
 
-def _told(problem: Exception, code: int) -> int:
-    print(f"nocturne: {problem}", file=sys.stderr)
-    return code
+def _told(problem: Exception) -> tuple[str, int]:
+    """What to say about `problem`, and the exit code."""
+    from ml.config import ConfigError
+    from ml.training.machine import MachineError
+    from orchestration.resources import NotReady
+    from storage.durable import LabFull
+    from storage.lab import NotALab
+    from storage.query import NoResults, QueryFailed
+
+    if isinstance(problem, NotReady | NoResults):
+        return str(problem), NOT_READY
+    if isinstance(problem, ConfigError | NotALab | QueryFailed | MachineError):
+        return str(problem), WRONG
+    if isinstance(problem, LabFull):
+        return str(problem), FAILED
+    if isinstance(problem, OSError) and problem.strerror and problem.filename:
+        return f"{problem.filename}: {problem.strerror[0].lower()}{problem.strerror[1:]}", FAILED
+    said = " ".join(str(problem).split())
+    return f"{type(problem).__name__}: {said} (NOCTURNE_DEBUG=1 shows where)", FAILED
 
 
 if __name__ == "__main__":
