@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import signal
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from orchestration.instance_home import prepare_instance
@@ -15,8 +19,8 @@ from orchestration.reaper import pid_tags, reap
 from orchestration.resources import Bench
 
 ROOT = Path(__file__).resolve().parent.parent
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-"""The run's log goes to the instance; the terminal gets sentences instead."""
+QUIET, LOUD = ({"loggers": {"console": {"config": {"log_level": level}}}} for level in ("CRITICAL", "DEBUG"))
+"""The run's log goes to the instance; the terminal gets sentences instead, unless NOCTURNE_DEBUG is set."""
 
 
 class Terminal:
@@ -26,6 +30,10 @@ class Terminal:
         os.environ["NOCTURNE_LAB"] = str(bench.lab.root)  # the definitions that are loaded here are those of this lab
         prepare_instance(bench.lab.dagster_home)
         self.instance = dg.DagsterInstance.get()
+        # What is printed belongs into this terminal. Dagster would send it through files and four processes per step,
+        # which Ctrl+C ends first.
+        self.instance._compute_log_manager = NoOpComputeLogManager()
+        self.instance._compute_log_manager.register_instance(self.instance)
         self.reaped = reap(self.instance)
         self._repository = ReconstructableRepository.for_module(
             "orchestration.definitions", "defs", working_directory=str(ROOT)
@@ -34,7 +42,10 @@ class Terminal:
     def materialize(
         self, keys: Sequence[dg.AssetKey], partitions: tuple[str, str] | None, tags: Mapping[str, str]
     ) -> tuple[bool, list[str]]:
-        """Materialize `keys` in one run; `partitions` is the first and last of a range. Success, and what failed."""
+        """Materialize `keys` in one run; `partitions` is the first and last of a range. Success, and what failed.
+
+        Ctrl+C ends it with a `KeyboardInterrupt`, after the run has noted its end.
+        """
         repository = self._repository.get_definition()
         job = repository.get_implicit_job_def_for_assets(keys)
         if job is None:
@@ -46,14 +57,35 @@ class Terminal:
                 tags |= job.get_tags_for_partition_key(first, selected_asset_keys=keys)
             else:
                 tags |= {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
-        result = dg.execute_job(
-            ReconstructableJob(self._repository, job.name),
-            instance=self.instance,
-            asset_selection=list(keys),
-            tags=tags,
-            run_config=QUIET,
-        )
+        with _interrupts_counted():
+            result = dg.execute_job(
+                ReconstructableJob(self._repository, job.name),
+                instance=self.instance,
+                asset_selection=list(keys),
+                tags=tags,
+                run_config=LOUD if os.environ.get("NOCTURNE_DEBUG") else QUIET,
+            )
         return result.success, [_sentence(event) for event in result.all_events if event.is_step_failure]
+
+
+@contextmanager
+def _interrupts_counted() -> Iterator[None]:
+    """Ctrl+C inside becomes a `KeyboardInterrupt` at the end; Dagster makes a failed run of it, or drops it."""
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        there.setblocking(False)
+        before = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+        try:
+            seen = here.recv(4096)
+        except BlockingIOError:
+            return
+    if signal.SIGINT in seen or signal.SIGTERM in seen:
+        raise KeyboardInterrupt
 
 
 def _sentence(event: dg.DagsterEvent) -> str:

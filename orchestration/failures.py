@@ -27,12 +27,26 @@ def sentence(problem: BaseException) -> str:
     return f"{type(problem).__name__}: {said}" if said else type(problem).__name__
 
 
+class Interrupted(dg.DagsterError, dg.DagsterExecutionInterruptedError):
+    """Ctrl+C, or Terminate on the page. Being a DagsterError, it passes by the retry policy, which would try again."""
+
+
+@contextmanager
+def ends_when_interrupted() -> Iterator[None]:
+    """An interrupted step ends its run; Dagster's retry policy would begin the step anew."""
+    try:
+        yield
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
+        raise Interrupted("interrupted") from interrupt
+
+
 @contextmanager
 def may_be_tried_again() -> Iterator[None]:
     """Dagster tries again what may pass; anything else ends the step with its sentence at once."""
-    try:
-        yield
-    except dg.Failure:
-        raise
-    except Exception as problem:
-        raise dg.Failure(sentence(problem), allow_retries=may_pass(problem)) from problem
+    with ends_when_interrupted():
+        try:
+            yield
+        except dg.Failure:
+            raise
+        except Exception as problem:
+            raise dg.Failure(sentence(problem), allow_retries=may_pass(problem)) from problem

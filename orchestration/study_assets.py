@@ -7,7 +7,7 @@ import dagster as dg
 
 from ml.studies.study import Study
 from orchestration import answers, data, showing, trials
-from orchestration.failures import may_be_tried_again
+from orchestration.failures import ends_when_interrupted, may_be_tried_again
 from orchestration.instance_home import POOL
 from orchestration.resources import Bench, NotReady
 
@@ -109,9 +109,10 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
         forced_by = (run.root_run_id or run.run_id) if FORCE_TAG in run.tags else None
         for name in context.partition_keys:
             try:
-                answer = trials.run_trial(
-                    bench, study, name, run_id=run.run_id, forced_by=forced_by, say=showing.say(context)
-                )
+                with ends_when_interrupted():
+                    answer = trials.run_trial(
+                        bench, study, name, run_id=run.run_id, forced_by=forced_by, say=showing.say(context)
+                    )
             except (trials.TrialFailed, NotReady) as problem:
                 showing.say(context)(f"FAILED {problem}")
                 failed.append(problem)
