@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ml.config import ConfigError
 from ml.studies.registry import ALL_STUDIES
+from ml.studies.study import Study
 from orchestration import plan
 from orchestration.resources import Bench, NotReady
+
+SHOWN = 10
+"""Files that something is said about, by name; the rest is counted."""
 
 
 def print_studies(bench: Bench) -> int:
@@ -30,37 +38,80 @@ def print_studies(bench: Bench) -> int:
             continue
         counts = {name: sum(state.state == name for state in states) for name in plan.STATES}
         print("  " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
+        width = max([24, *(len(state.trial.name) + 2 for state in states)])
         for state in states:
-            print(f"  {state.trial.name:<24}{state.state:<10}{state.why}")
+            print(f"  {state.trial.name:<{width}}{state.state:<10}{state.why}".rstrip())
         for sentence in problems:
             print(f"  left out: {sentence}", file=sys.stderr)
             code = 2
     return code
 
 
+def print_recordings(bench: Bench, study: Study) -> None:
+    """What the source holds, class by class, and what of it is left out."""
+    record = bench.records.noted(study.name, "inventory")
+    if record is None:
+        return
+    files = record.table("files")
+    used = files[files["state"] != "rejected"]
+    table = used.groupby("label").agg(
+        files=("path", "size"), recordings=("group", "nunique"), seconds=("seconds", "sum")
+    )
+    minutes = table.pop("seconds") / 60
+    width = max(12, *(len(name) + 2 for name in table.index))
+    print(f"\n{'class':<{width}}{'files':>8}{'recordings':>12}{'minutes':>10}")
+    for row in table.itertuples():
+        print(f"{row.Index:<{width}}{row.files:>8}{row.recordings:>12}{minutes[row.Index]:>10.2f}")
+    print(f"{'together':<{width}}{len(used):>8}{table['recordings'].sum():>12}{minutes.sum():>10.2f}")
+    least, most = minutes.idxmin(), minutes.idxmax()
+    if minutes[least]:
+        print(f"{least} is the smallest; {most} has {minutes[most] / minutes[least]:.1f} times its minutes")
+    for note in record.account["notes"]:
+        print(f"note: {_one_line(note)}")
+    rejected, warned = files[files["state"] == "rejected"], files[files["state"] == "warned"]
+    for words, rows in (("left out", rejected), ("used with a warning", warned)):
+        for row in rows.head(SHOWN).itertuples():
+            print(f"{words}: {_one_line(row.path)}: {_one_line(row.problem)}")
+        if len(rows) > SHOWN:
+            print(f"{words}: {len(rows) - SHOWN} more; all are in the table `files`")
+
+
+def _one_line(text: str) -> str:
+    return str(text).replace("\n", "⏎").replace("\r", "⏎")
+
+
 def print_sql(bench: Bench, statement: str, *, csv: bool) -> int:
-    """The answer to one statement."""
+    """The answer to one statement: a table, or where that is wider than the terminal one line per value."""
     from storage.query import query
 
     frame = query(bench.lab, statement)
     if csv:
         frame.to_csv(sys.stdout, index=False, lineterminator="\n")
         return 0
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(show_edge=False)
-    for name in frame.columns:
-        table.add_column(Text(str(name)), overflow="fold")
-    for row in frame.itertuples(index=False):
-        table.add_row(*(Text(_cell(value)) for value in row))
-    Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=True).print(table)
+    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    names = [str(name) for name in frame.columns]
+    widths = [max(len(cell) for cell in column) for column in zip(names, *rows, strict=True)]
+    if sys.stdout.isatty() and sum(widths) + 3 * len(widths) > shutil.get_terminal_size().columns:
+        longest = max(map(len, names))
+        for row in rows:
+            for name, cell in zip(names, row, strict=True):
+                print(f"{name:<{longest}}  {cell}")
+            print("─" * 20)
+    elif names:
+        numeric = [kind.kind in "iuf" for kind in frame.dtypes]
+        for row in [names, ["─" * width for width in widths], *rows]:
+            cells = (
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(row, widths, numeric, strict=True)
+            )
+            print(" │ ".join(cells).rstrip())
     print(f"{len(frame)} row{'s' if len(frame) != 1 else ''}")
     return 0
 
 
-def _cell(value: object) -> str:
-    if value is None or value != value:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    if isinstance(value, Mapping | Sequence) or hasattr(value, "tolist"):
+        return _one_line(str(value.tolist() if hasattr(value, "tolist") else value))
+    return "" if value is None or str(value) in ("<NA>", "NaT") else _one_line(str(value))

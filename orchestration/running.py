@@ -13,10 +13,11 @@ import typer
 
 from ml.config import ConfigError
 from ml.studies.experiments import same_settings
-from ml.studies.study import Study, Trial
+from ml.studies.study import Estimate, Study, Trial
 from ml.training import gpu
 from orchestration import plan
 from orchestration.answers import is_compared
+from orchestration.reading import print_recordings
 from orchestration.resources import Bench
 from orchestration.showing import VOICE
 
@@ -24,42 +25,67 @@ if TYPE_CHECKING:
     from orchestration.execute import Terminal
 
 
+INTERRUPTED = 130
+
+
 def run_study(bench: Bench, study: Study, names: Sequence[str], part: str | None, *, force: bool, yes: bool) -> int:
     """Run what is asked for and not done; the exit code of the command."""
-    _listen()
     trials = bench.trials(study)
     for problem in trials.problems:
         print(f"left out: {problem}", file=sys.stderr)
     wanted = _wanted(trials.trials, names, part)
-    bench.source(study)  # said before anything is imported or started
+    source = bench.source(study)  # said before anything is imported or started
     for first, second in same_settings(wanted):
         print(f"note: {second} says the same as {first}; its epochs are shared, not trained twice")
+    print(f"looking at {source}", flush=True)
 
     from orchestration.execute import Terminal
 
+    _listen()
     terminal = Terminal(bench)
     for gone in terminal.reaped:
         print(f"note: {gone.sentence}")
-    print(f"looking at {bench.source(study)}")
-    if not _materialize(terminal, study, ["source_inventory", "split"]):
-        return 1
-    states = {state.trial.name: state for state in plan.trial_states(bench, study)}
-    todo = [trial for trial in wanted if force or states[trial.name].state != "done"]
-    if not todo:
-        print(f"{len(wanted)} trials, all done; nothing to train (`--force` trains again)")
-    else:
-        _print_plan(bench, study, todo, states)
-        if not yes and not _agreed(len(todo)):
-            return 130
-    bench.machine()
-    if not _materialize(terminal, study, ["features"]):
-        return 1
-    failed = _run_trials(terminal, bench, study, todo, force=force)
-    if len(failed) < max(1, len(todo)) and not is_compared(bench, study):
-        _materialize(terminal, study, ["leaderboard", "best_model"])
-        _materialize(terminal, None, ["results_database"])
-    print(f"results: {bench.lab.results}  (to read them: nocturne summary {study.name})")
-    return 1 if failed or trials.problems else 0
+    todo: list[Trial] = []
+    try:
+        if not _materialize(terminal, study, ["source_inventory", "split"]):
+            return 1
+        states = {state.trial.name: state for state in plan.trial_states(bench, study)}
+        todo = [trial for trial in wanted if force or states[trial.name].state != "done"]
+        if todo:
+            print_recordings(bench, study)
+            costs = plan.estimates(bench, study, todo)
+            _print_plan(bench, study, todo, states, costs)
+            if not yes and not _agreed(len(todo)):
+                print("nothing was started")
+                return INTERRUPTED
+        else:
+            costs = []
+            print(f"{_count(len(wanted), 'trial')}, all done; nothing to train (`--force` trains again)")
+        if not _materialize(terminal, study, ["features"]):
+            return 1
+        failed = _run_trials(terminal, bench, study, todo, costs, force=force)
+        if len(failed) < max(1, len(todo)) and not is_compared(bench, study):
+            _materialize(terminal, study, ["leaderboard", "best_model"])
+            _materialize(terminal, None, ["results_database"])
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {_kept(bench, study, todo)}", file=sys.stderr)
+        return INTERRUPTED
+    if failed:
+        print(f"\n{_count(len(failed), 'trial')} of {len(todo)} failed; the others stand:", file=sys.stderr)
+        for sentence in failed:
+            print(f"  {sentence}", file=sys.stderr)
+    if len(failed) < len(wanted):
+        print(f"results: {bench.lab.results}  (to read them: nocturne summary {study.name})")
+    return 1 if failed else 2 if trials.problems else 0
+
+
+def _kept(bench: Bench, study: Study, todo: Sequence[Trial]) -> str:
+    """What an interrupted night leaves, in a sentence."""
+    states = {state.trial.name: state.state for state in plan.trial_states(bench, study)}
+    done = sum(states[trial.name] == "done" for trial in todo)
+    paused = [trial.name for trial in todo if states[trial.name] == "paused"]
+    at = f"; {' and '.join(paused)} is paused after its last finished epoch" if paused else ""
+    return f"{done} of {len(todo)} trials are done and kept{at}. The same command goes on from there"
 
 
 def _wanted(trials: Sequence[Trial], names: Sequence[str], part: str | None) -> list[Trial]:
@@ -73,38 +99,45 @@ def _wanted(trials: Sequence[Trial], names: Sequence[str], part: str | None) -> 
     return chosen
 
 
-def _print_plan(bench: Bench, study: Study, todo: Sequence[Trial], states: dict[str, plan.TrialState]) -> None:
-    machine = bench.machine()
-    print(f"\n{study.question}\non {machine.describe()}")
-    if machine.device == "cpu":
-        print("no GPU is used: expect this to take many times longer than on one")
+def _print_plan(
+    bench: Bench,
+    study: Study,
+    todo: Sequence[Trial],
+    states: dict[str, plan.TrialState],
+    costs: Sequence[Estimate],
+) -> None:
+    print(f"\n{study.question}\non {bench.machine().describe()}")
     for holder in gpu.holders():
         print(f"the GPU is in use: {holder.name} (process {holder.pid}) holds {holder.mib} MiB")
-    costs = plan.estimates(bench, study, list(todo))
-    print(f"\n{'trial':<24}{'state':<10}{'time':>12}{'disk':>12}")
+    width = max(24, *(len(trial.name) + 2 for trial in todo))
+    print(f"\n{'trial':<{width}}{'state':<10}{'time':>10}{'disk':>10}")
     for trial, cost in zip(todo, costs, strict=True):
         state = states[trial.name]
         why = f"  {state.why}" if state.why else ""
-        print(f"{trial.name:<24}{state.state:<10}{_time(cost.seconds):>12}{_size(cost.disk_bytes):>12}{why}")
-    known = [cost.seconds for cost in costs if cost.seconds is not None]
+        print(f"{trial.name:<{width}}{state.state:<10}{_time(cost.seconds):>10}{size(cost.disk_bytes):>10}{why}")
     features = plan.features_missing_bytes(bench, study)
+    if features:
+        print(f"{'features, built first':<{width + 20}}{size(features):>10}")
+    known = [cost.seconds for cost in costs if cost.seconds is not None]
     disk = sum(cost.disk_bytes for cost in costs) + features
     total = _time(sum(known)) if len(known) == len(costs) else "unknown"
-    print(f"{'together':<34}{total:>12}{_size(disk):>12}  ({costs[0].basis})")
-    if features:
-        print(f"features are built first: {_size(features)} on disk, once")
+    print(f"{'together':<{width + 10}}{total:>10}{size(disk):>10}")
+    print(f"time is {costs[0].basis}" if len(known) == len(costs) else costs[0].basis)
     free = plan.free_bytes(bench.lab.root)
     if disk > free:
-        print(f"WARNING: {_size(free)} free on the lab's disk, less than this may need at most")
+        print(f"WARNING: {size(free)} free on the lab's disk, less than this may need at most")
+    sys.stdout.flush()
 
 
 def _agreed(count: int) -> bool:
     if not sys.stdin.isatty():
-        raise ConfigError(f"{count} trials would run; nobody is here to ask, so say --yes")
-    return typer.confirm(f"\nrun {count} trial{'s' if count != 1 else ''}?", default=True)
+        raise ConfigError(f"{_count(count, 'trial')} would run; nobody is here to ask, so say --yes")
+    return typer.confirm(f"\nrun {_count(count, 'trial')}?", default=True)
 
 
-def _run_trials(terminal: Terminal, bench: Bench, study: Study, todo: Sequence[Trial], *, force: bool) -> list[str]:
+def _run_trials(
+    terminal: Terminal, bench: Bench, study: Study, todo: Sequence[Trial], costs: Sequence[Estimate], *, force: bool
+) -> list[str]:
     """The sentences of the trials that failed; the others are recorded and published."""
     import dagster as dg
 
@@ -112,15 +145,29 @@ def _run_trials(terminal: Terminal, bench: Bench, study: Study, todo: Sequence[T
 
     keys = [dg.AssetKey([study.name, noun]) for noun in ("trained_model", "evaluation")]
     order = [trial.name for trial in bench.trials(study).trials]
+    expected = {trial.name: cost.seconds for trial, cost in zip(todo, costs, strict=True)}
     failed: list[str] = []
-    for group in _neighbours([trial.name for trial in todo], order, bench.settings(study).trials_per_run):
+    groups = _neighbours([trial.name for trial in todo], order, bench.settings(study).trials_per_run)
+    began = time.monotonic()
+    for number, group in enumerate(groups):
         tags = {FORCE_TAG: "true"} if force else {}
         success, sentences = terminal.materialize(keys, (group[0], group[-1]), tags)
         if not success:
             failed += sentences
-            for sentence in sentences:
-                print(f"FAILED {sentence}", file=sys.stderr)
+        left = [name for later in groups[number + 1 :] for name in later]
+        if left:
+            ended = [name for earlier in groups[: number + 1] for name in earlier]
+            _say_left(len(ended), len(todo), time.monotonic() - began, [expected[n] for n in ended + left], len(left))
     return failed
+
+
+def _say_left(ended: int, todo: int, seconds: float, expected: Sequence[float | None], left: int) -> None:
+    """How far the night is; by what the trials so far took against what was expected of them."""
+    before = [one for one in expected[: len(expected) - left] if one]
+    after = [one for one in expected[len(expected) - left :] if one]
+    rest = seconds / sum(before) * sum(after) if sum(before) and len(after) == left else seconds / ended * left
+    clock = time.strftime("%H:%M", time.localtime(time.time() + rest))
+    VOICE.info(f"{ended} of {todo} trials ended; about {_time(rest)} left, until {clock}")
 
 
 def _neighbours(names: Sequence[str], order: Sequence[str], at_most: int) -> list[list[str]]:
@@ -156,6 +203,10 @@ def _listen() -> None:
         VOICE.propagate = False
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _time(seconds: float | None) -> str:
     if seconds is None:
         return "unknown"
@@ -164,7 +215,8 @@ def _time(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
+    """Bytes for a person."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
