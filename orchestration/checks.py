@@ -52,11 +52,10 @@ def study_checks(study: Study, bench: Bench) -> list[dg.AssetChecksDefinition]:
     )
     def test_opened_once() -> dg.AssetCheckResult:
         seen: dict[str, list[str]] = {}
-        for record in bench.records.all()[0]:
-            account = record.account
-            finished = account.get("study") == study.name and account.get("status") == "finished"
-            if finished and not account.get("forced_by"):
-                seen.setdefault(account["fingerprint"], []).append(account["trial"])
+        for name in bench.records.trials(study.name):
+            for record in bench.records.history(study.name, name):
+                if record.account["status"] == "finished" and not record.account.get("forced_by"):
+                    seen.setdefault(record.account["fingerprint"], []).append(name)
         twice = [names[0] for names in seen.values() if len(names) != len(set(names))]
         return dg.AssetCheckResult(
             passed=not twice, severity=dg.AssetCheckSeverity.WARN, metadata={"opened_again": ", ".join(twice) or "none"}

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from ml.config import fingerprint
 from ml.studies.study import Outcome, Study, Trial, TrialJob
+from ml.training import gpu
 from orchestration.failures import may_pass, sentence
 from orchestration.resources import Bench
 from storage import durable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ml.training.engine import EpochNote
+    from ml.training.machine import Machine
 
 Say = Callable[[str], None]
 
@@ -82,11 +84,12 @@ def run_trial(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: 
         if found := finished():  # another process answered it while this one waited for the trial
             return Answer(found, True, 0.0)
         with machine_lease(bench, f"{study.name} {name}", say):
+            _say_who_holds_the_gpu(machine, say)
             notes: list[EpochNote] = []
 
             def report(note: EpochNote) -> None:
                 notes.append(note)
-                say(_epoch_line(name, trial, note))
+                say(_epoch_line(name, study.planned_epochs(trial), notes))
 
             job = TrialJob(
                 trial=trial,
@@ -170,6 +173,7 @@ def _account(
         "model_name": study.model_name(trial, dt.datetime.now()),
         "config": trial.config.model_dump(mode="json"),
         "changes": {key: list(pair) for key, pair in trial.changes.items()},
+        "epochs_planned": study.planned_epochs(trial),
         "purpose": trial.config.purpose,
         "precision": job.machine.precision,
         "machine": job.machine.describe(),
@@ -199,7 +203,6 @@ def _result(bench: Bench, outcome: Outcome) -> dict[str, Any]:
         "micro_batch": trained.micro_batch,
         "out_of_memory": trained.out_of_memory,
         "items_per_epoch": trained.history[-1].items if trained.history else 0,
-        "epochs_planned": outcome.epochs_planned,
         "higher_is_better": outcome.higher_is_better,
         "selection_metric": outcome.selection_metric,
         "selection_value": outcome.selection_value,
@@ -227,14 +230,26 @@ def machine_lease(bench: Bench, what: str, say: Say) -> Iterator[None]:
         lock.release()
 
 
-def _epoch_line(name: str, trial: Trial, note: EpochNote) -> str:
+def _say_who_holds_the_gpu(machine: Machine, say: Say) -> None:
+    """Another program on the GPU is named before the trial starts: it may be why memory runs out or time runs away."""
+    if machine.device.startswith("cuda"):
+        for holder in gpu.holders():
+            if holder.pid != os.getpid():
+                say(f"the GPU is also used by {holder.name} (process {holder.pid}, {holder.mib} MiB)")
+
+
+def _epoch_line(name: str, planned: int, notes: list[EpochNote]) -> str:
+    """An epoch in a line, with the time that the rest of the trial will take at this pace."""
+    note = notes[-1]
     shown = ", ".join(
         f"{part} {metric} {value:.4g}"
         for part, metrics in (("train", note.train), ("validation", note.validation))
         for metric, value in metrics.items()
         if metric in ("loss", "accuracy")
     )
-    return f"{name}: epoch {note.epoch} in {note.seconds:.1f} s; {shown}"
+    left = (planned - note.epoch) * sum(each.seconds for each in notes) / len(notes)
+    rest = f"; about {left / 60:.0f} min left" if left >= 60 else ""
+    return f"{name}: epoch {note.epoch} of {planned} in {note.seconds:.1f} s; {shown}{rest}"
 
 
 def _now() -> str:

@@ -87,7 +87,6 @@ class Outcome:
     trained: Trained
     tables: dict[str, pd.DataFrame]
     """The evaluation: epochs, metrics, confusion, predictions, draws. Only the epochs where training did not finish."""
-    epochs_planned: int
     selection_metric: str
     selection_value: float | None
     """Of the chosen epoch, on validation."""
@@ -140,6 +139,10 @@ class Study(ABC):
     @abstractmethod
     def baseline(self, settings: Any) -> TrialConfig:
         """The typed defaults that a trial's YAML file is laid over."""
+
+    @abstractmethod
+    def planned_epochs(self, trial: Trial) -> int:
+        """Epochs that the trial trains at most."""
 
     @abstractmethod
     def take_inventory(

@@ -37,6 +37,9 @@ class ConcertStudy(Study):
     def baseline(self, settings: ConcertSettings) -> ConcertTrial:
         return settings.trial
 
+    def planned_epochs(self, trial: Trial) -> int:
+        return int(trial.config.model_dump()["training"]["epochs"])
+
     def take_inventory(
         self, source: Path, settings: ConcertSettings, known: pd.DataFrame | None, progress: Progress | None
     ) -> Inventory:

@@ -32,7 +32,7 @@ def run_trial(job: TrialJob, classes: list[str]) -> Outcome:
     tables = {"epochs": epochs_table(trained.history)}
     selection = f"validation_{trial.select_by}"
     if trained.status != "finished" or trained.best is None or trained.best_folder is None:
-        return Outcome(trained, tables, trial.training.epochs, selection, None, True, None)
+        return Outcome(trained, tables, selection, None, True, None)
     model = lesson.model()
     load_weights(trained.best_folder, model)
     model.to(job.machine.device)
@@ -55,7 +55,6 @@ def run_trial(job: TrialJob, classes: list[str]) -> Outcome:
     return Outcome(
         trained=trained,
         tables=tables,
-        epochs_planned=trial.training.epochs,
         selection_metric=selection,
         higher_is_better=True,
         selection_value=trained.best.validation[trial.select_by],
