@@ -41,6 +41,8 @@ def query(lab: Lab, sql: str, params: Sequence[Any] = ()) -> pd.DataFrame:
     with open_results(lab) as connection:
         try:
             answer = connection.execute(sql, list(params))
+            if answer is None:
+                raise QueryFailed('there is no statement in it; try "select * from leaderboard"')
             return answer.df() if answer.description else pd.DataFrame()
         except duckdb.Error as problem:
             raise QueryFailed(str(problem)) from problem
