@@ -11,7 +11,7 @@ import yaml
 
 from ml.studies.registry import ALL_STUDIES
 from orchestration.resources import Bench
-from orchestration.running import elapsed, run_study
+from orchestration.running import INTERRUPTED, elapsed, run_study
 from storage.durable import write_beside
 from storage.lab import Lab
 
@@ -28,11 +28,15 @@ def run_demo(folder: Path) -> int:
     for study in ALL_STUDIES:
         code = run_study(bench, study, [], None, force=False, yes=True)
         worst = max(worst, code)
+        if code == INTERRUPTED:
+            break
         if code == 0:
             from orchestration.answers import standing
 
             now = standing(bench, study)
             print(f"\n{study.summary(now.leaderboard, now.per_class, now.inventory)}\n")
+    if worst == INTERRUPTED:
+        return worst
     lab = bench.lab.root
     print(f"database: {bench.lab.results}")
     print(f"models:   {bench.lab.artifacts / 'models'}  (as plain files: nocturne export STUDY DIR)")

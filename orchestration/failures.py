@@ -22,7 +22,8 @@ def may_pass(problem: BaseException) -> bool:
 def sentence(problem: BaseException) -> str:
     """What went wrong on one line; what is not one of our own sentences begins with its kind."""
     said = " ".join(str(problem).split())
-    if said and isinstance(problem, ConfigError | NotReady | ValueError | OSError):
+    own = type(problem).__module__.partition(".")[0] in ("ml", "storage", "orchestration")
+    if said and (own or isinstance(problem, ValueError | OSError)):
         return said
     return f"{type(problem).__name__}: {said}" if said else type(problem).__name__
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,7 +41,8 @@ def print_studies(bench: Bench) -> int:
         print("  " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
         width = max([24, *(len(state.trial.name) + 2 for state in states)])
         for state in states:
-            print(f"  {state.trial.name:<{width}}{state.state:<10}{state.why}".rstrip())
+            why = textwrap.shorten(state.why, 160, placeholder=" …")
+            print(f"  {state.trial.name:<{width}}{state.state:<10}{why}".rstrip())
         for sentence in problems:
             print(f"  left out: {sentence}", file=sys.stderr)
             code = 2

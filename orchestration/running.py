@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,7 +19,7 @@ from ml.training import gpu
 from orchestration import plan
 from orchestration.answers import is_compared
 from orchestration.reading import print_recordings
-from orchestration.resources import Bench
+from orchestration.resources import Bench, NotReady
 from orchestration.showing import VOICE
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def run_study(bench: Bench, study: Study, names: Sequence[str], part: str | None
     for problem in trials.problems:
         print(f"left out: {problem}", file=sys.stderr)
     wanted = _wanted(trials.trials, names, part)
-    source = bench.source(study)  # said before anything is imported or started
+    source = bench.source(study)
+    if not source.exists():  # said before anything is imported or started
+        raise NotReady(f"{source}: no such folder; connect the drive or correct the path")
     for first, second in same_settings(wanted):
         print(f"note: {second} says the same as {first}; its epochs are shared, not trained twice")
     print(f"looking at {source}", flush=True)
@@ -71,12 +74,13 @@ def run_study(bench: Bench, study: Study, names: Sequence[str], part: str | None
         print(f"\ninterrupted: {_kept(bench, study, todo)}", file=sys.stderr)
         return INTERRUPTED
     if failed:
-        print(f"\n{_count(len(failed), 'trial')} of {len(todo)} failed; the others stand:", file=sys.stderr)
+        others = "; the others stand" if len(failed) < len(todo) else ""
+        print(f"\n{len(failed)} of {_count(len(todo), 'trial')} failed{others}:", file=sys.stderr)
         for sentence in failed:
             print(f"  {sentence}", file=sys.stderr)
     if len(failed) < len(wanted):
         print(f"results: {bench.lab.results}  (to read them: nocturne summary {study.name})")
-    return 1 if failed else 2 if trials.problems else 0
+    return 1 if failed else 2 if trials.problems and len(wanted) == len(trials.trials) else 0
 
 
 def _kept(bench: Bench, study: Study, todo: Sequence[Trial]) -> str:
@@ -113,7 +117,7 @@ def _print_plan(
     print(f"\n{'trial':<{width}}{'state':<10}{'time':>10}{'disk':>10}")
     for trial, cost in zip(todo, costs, strict=True):
         state = states[trial.name]
-        why = f"  {state.why}" if state.why else ""
+        why = f"  {textwrap.shorten(state.why, 90, placeholder=' …')}" if state.why else ""
         print(f"{trial.name:<{width}}{state.state:<10}{_time(cost.seconds):>10}{size(cost.disk_bytes):>10}{why}")
     features = plan.features_missing_bytes(bench, study)
     if features:
