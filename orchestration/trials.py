@@ -71,7 +71,7 @@ def run_trial(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: 
 
     if found := finished():
         say(f"{name}: already finished on {found.account['ended'][:16].replace('T', ' ')} UTC; nothing to train")
-        return Answer(found, True, 0.0)
+        return _found(bench, found)
     features = bench.shelf("features").find(data.features_key)
     if features is None:
         raise TrialFailed(
@@ -82,7 +82,7 @@ def run_trial(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: 
         )
     with _begin(bench, study, name, run_id, say) as attempt:
         if found := finished():  # another process answered it while this one waited for the trial
-            return Answer(found, True, 0.0)
+            return _found(bench, found)
         with machine_lease(bench, f"{study.name} {name}", say):
             _say_who_holds_the_gpu(machine, say)
             notes: list[EpochNote] = []
@@ -116,6 +116,11 @@ def _begin(bench: Bench, study: Study, name: str, run_id: str, say: Say) -> Iter
             except TrialBusy as busy:
                 say(f"{busy}; waiting for its answer")
         yield attempt
+
+
+def _found(bench: Bench, record: Record) -> Answer:
+    publish(bench.lab)  # whoever wrote the record may have died before the database had it
+    return Answer(record, True, 0.0)
 
 
 def _compute(
