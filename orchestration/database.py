@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from ml.studies.study import Study
+from orchestration.following import follows
 from orchestration.resources import Bench
 from orchestration.showing import markdown
 
@@ -21,7 +22,7 @@ def results_database(studies: Sequence[Study], bench: Bench) -> dg.AssetsDefinit
         description="Every finished, failed and paused trial in DuckDB: made from the records, replaced as a whole.",
         kinds={"duckdb"},
         owners=["team:nocturne"],
-        automation_condition=dg.AutomationCondition.any_deps_updated() & ~dg.AutomationCondition.in_progress(),
+        automation_condition=follows(),
     )
     def results() -> dg.MaterializeResult:
         from storage.query import query

@@ -8,6 +8,7 @@ import dagster as dg
 from ml.studies.study import Study
 from orchestration import answers, data, showing, trials
 from orchestration.failures import ends_when_interrupted, may_be_tried_again
+from orchestration.following import follows
 from orchestration.instance_home import POOL
 from orchestration.resources import Bench, NotReady
 
@@ -130,11 +131,7 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
             )
         yield from ()
 
-    after_trials = (
-        dg.AutomationCondition.any_deps_updated()
-        & ~dg.AutomationCondition.any_deps_in_progress()
-        & ~dg.AutomationCondition.in_progress()
-    ).with_label("when trials have been answered and none is being trained")
+    after_trials = follows() & ~dg.AutomationCondition.any_deps_in_progress()
 
     @dg.asset(
         key=key("leaderboard"),
@@ -154,7 +151,7 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
         deps=[leaderboard],
         description="The model chosen on validation, ready to be used: weights, settings and classes in one folder.",
         kinds={"pytorch"},
-        automation_condition=dg.AutomationCondition.any_deps_updated() & ~dg.AutomationCondition.in_progress(),
+        automation_condition=follows(),
         retry_policy=retry,
         **shared,
     )

