@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 VOICE = logging.getLogger("nocturne")
 """What is said while work goes on; the command line shows it, the UI has it in the run's log."""
 
+BOARD = ["rank", "trial", "selection_value", "test_accuracy", "test_low", "test_high", "worst_class", "epochs"]
+BOARD_HEAD = {"selection_value": "validation", "test_accuracy": "test", "test_low": "from", "test_high": "to"}
+"""What fits beside each other on the page; SQL has the rest."""
+
 PROGRESS_SECONDS = 5.0
 """A long step says how far it is this often."""
 
@@ -55,15 +59,15 @@ def inventory(files: pd.DataFrame, notes: list[str]) -> dg.MaterializeResult:
         files=("path", "count"), recordings=("group", "nunique"), minutes=("seconds", lambda s: round(s.sum() / 60, 2))
     )
     troubled = files[files["state"] != "ok"][["path", "state", "problem"]]
-    smallest = table["minutes"].min()
+    smallest, largest = float(table["minutes"].min()), float(table["minutes"].max())
     return dg.MaterializeResult(
         metadata={
             "classes": dg.MetadataValue.md(markdown(table.reset_index().rename(columns={"label": "class"}))),
             "files": len(files),
             "rejected_files": int((files["state"] == "rejected").sum()),
-            "minutes": float(accepted["seconds"].sum() / 60),
+            "minutes": round(float(accepted["seconds"].sum()) / 60, 2),
             "smallest_class": str(table["minutes"].idxmin()),
-            "largest_to_smallest_in_minutes": float(table["minutes"].max() / smallest) if smallest else float("inf"),
+            "largest_to_smallest_in_minutes": round(largest / smallest, 1) if smallest else float("inf"),
             "problems": dg.MetadataValue.md(markdown(troubled.head(100)) if len(troubled) else "none"),
             "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in notes) or "none"),
         }
@@ -105,7 +109,7 @@ def trial(study: Study, noun: str, record: Record, found: bool) -> dict[str, Any
             "best_epoch": account["best_epoch"],
             "epochs": account["epochs_done"],
             "epochs_trained_now": 0 if found else account["epochs_trained"],
-            "minutes": account["seconds_standalone"] / 60,
+            "minutes": round(account["seconds_standalone"] / 60, 2),
             "machine": account["machine"],
             "settings": dg.MetadataValue.json(account["config"]),
             "changes_from_baseline": dg.MetadataValue.json(account["changes"]),
@@ -117,7 +121,7 @@ def trial(study: Study, noun: str, record: Record, found: bool) -> dict[str, Any
     else:
         metrics, confusion = record.table("metrics"), record.table("confusion")
         shown = {
-            f"{row.part}_{row.metric}_{row.level}s": float(row.value)
+            f"{row.part}_{row.metric}_{row.level}s": round(float(row.value), 4)
             for row in metrics[metrics["class"].isna()].itertuples()
             if row.value == row.value
         }
@@ -136,11 +140,11 @@ def class_table(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def leaderboard(study: Study, now: Standing) -> dg.MaterializeResult:
     """All trials in order, how sure the order is, and the study's own pictures."""
-    pictures = study.leaderboard_pictures(now.leaderboard, now.per_class)
+    pictures = study.leaderboard_pictures(now.leaderboard, now.per_class, now.inventory)
     return dg.MaterializeResult(
         metadata={
-            "leaderboard": dg.MetadataValue.md(markdown(now.leaderboard.drop(columns=["config", "study"]))),
-            "against_the_leader": dg.MetadataValue.md(markdown(now.comparisons.drop(columns=["study"]))),
+            "leaderboard": dg.MetadataValue.md(markdown(now.leaderboard[BOARD].rename(columns=BOARD_HEAD))),
+            "against_the_leader": dg.MetadataValue.md(markdown(now.comparisons[["trial", "verdict"]])),
             "trials": len(now.leaderboard),
             **{title: picture(png) for title, png in pictures.items()},
         }

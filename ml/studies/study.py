@@ -206,7 +206,9 @@ class Study(ABC):
         """The text a person reads in the morning."""
 
     @abstractmethod
-    def leaderboard_pictures(self, leaderboard: pd.DataFrame, per_class: pd.DataFrame) -> dict[str, bytes]:
+    def leaderboard_pictures(
+        self, leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.DataFrame
+    ) -> dict[str, bytes]:
         """Pictures (PNG) of the study as a whole, by title."""
 
     @abstractmethod

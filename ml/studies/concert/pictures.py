@@ -9,24 +9,24 @@ from ml.studies.pictures import new_figure, png
 if TYPE_CHECKING:
     import pandas as pd
 
-FREQUENT, RARE = "MUSIC", "TUNING"
 
-
-def trade_off(leaderboard: pd.DataFrame, per_class: pd.DataFrame) -> dict[str, bytes]:
-    """Recall of MUSIC and of TUNING over the balance strength, on test where there is one."""
+def trade_off(leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.DataFrame) -> dict[str, bytes]:
+    """Recall of the most and of the least frequent class over the balance strength, on test where there is one."""
+    by_minutes = inventory.sort_values("minutes")["class"]
+    frequent, rare = str(by_minutes.iloc[-1]), str(by_minutes.iloc[0])
     part = "test" if (per_class["part"] == "test").any() else "validation"
     figure, axes = new_figure()
-    for name, colour in ((FREQUENT, "tab:blue"), (RARE, "tab:red")):
+    for name, colour in ((frequent, "tab:blue"), (rare, "tab:red")):
         own = per_class[(per_class["class"] == name) & (per_class["part"] == part) & (per_class["level"] == "window")]
         rows = own.assign(strength=own["trial"].map(strengths(leaderboard))).dropna(subset=["strength", "recall"])
-        rows = rows.sort_values("strength")
-        axes.plot(rows["strength"], 100 * rows["recall"], "-o", color=colour, label=name)
-        axes.fill_between(rows["strength"], 100 * rows["low"], 100 * rows["high"], color=colour, alpha=0.15, lw=0)
+        drawn = 100 * rows.sort_values("strength").set_index("strength")[["recall", "low", "high"]].astype(float)
+        axes.plot(drawn.index, drawn["recall"], "-o", color=colour, label=name)
+        axes.fill_between(drawn.index, drawn["low"], drawn["high"], color=colour, alpha=0.15, lw=0)
     axes.set_xlabel("balance strength")
     axes.set_ylabel(f"recall, % of {part} windows")
     axes.set_ylim(0, 102)
     axes.legend()
-    return {f"{FREQUENT} against {RARE}": png(figure)}
+    return {f"{frequent} against {rare}": png(figure)}
 
 
 def strengths(leaderboard: pd.DataFrame) -> dict[str, float]:

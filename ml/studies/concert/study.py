@@ -117,10 +117,12 @@ class ConcertStudy(Study):
 
         return summary(leaderboard, per_class, inventory)
 
-    def leaderboard_pictures(self, leaderboard: pd.DataFrame, per_class: pd.DataFrame) -> dict[str, bytes]:
+    def leaderboard_pictures(
+        self, leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.DataFrame
+    ) -> dict[str, bytes]:
         from ml.studies.concert.pictures import trade_off
 
-        return trade_off(leaderboard, per_class)
+        return trade_off(leaderboard, per_class, inventory)
 
     def trial_pictures(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
         from ml.studies.pictures import confusion, curves

@@ -24,6 +24,7 @@ def summary(leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.Da
     order = leaderboard.assign(strength=leaderboard["trial"].map(strength)).sort_values(["strength", "trial"])
     shares = inventory.set_index("class")["minutes"] / inventory["minutes"].sum()
     first = dict(_recall_of(recalls, order.iloc[0]["trial"]))
+    width = max(len(name) for name in recalls["class"]) + 1
     lines = ["=== EXPERIMENT SUMMARY ===", ""]
     for row in order.itertuples():
         lines += [
@@ -34,7 +35,7 @@ def summary(leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.Da
         ]
         for name, recall in _recall_of(recalls, row.trial):
             remark = _remark(recall, first.get(name), float(shares.get(name, 1.0)), row.trial == order.iloc[0]["trial"])
-            lines.append(f"    {name + ':':<10} {_percent(recall):>8}{'   ' + remark if remark else ''}")
+            lines.append(f"    {name + ':':<{width}} {_percent(recall):>8}{'   ' + remark if remark else ''}")
         lines.append("")
     best = order[order["trial"] == leaderboard.sort_values("rank").iloc[0]["trial"]].iloc[0]
     by_test = order.sort_values(f"{part}_accuracy", ascending=False, kind="stable").iloc[0]
