@@ -66,7 +66,7 @@ def print_recordings(bench: Bench, study: Study) -> None:
         print(f"{row.Index:<{width}}{row.files:>8}{row.recordings:>12}{minutes[row.Index]:>10.2f}")
     print(f"{'together':<{width}}{len(used):>8}{table['recordings'].sum():>12}{minutes.sum():>10.2f}")
     least, most = minutes.idxmin(), minutes.idxmax()
-    if minutes[least]:
+    if 0 < minutes[least] < minutes[most]:
         print(f"{least} is the smallest; {most} has {minutes[most] / minutes[least]:.1f} times its minutes")
     for note in record.account["notes"]:
         print(f"note: {_one_line(note)}")

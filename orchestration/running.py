@@ -31,6 +31,18 @@ INTERRUPTED = 130
 
 def run_study(bench: Bench, study: Study, names: Sequence[str], part: str | None, *, force: bool, yes: bool) -> int:
     """Run what is asked for and not done; the exit code of the command."""
+    todo: list[Trial] = []
+    try:
+        return _run(bench, study, names, part, todo, force=force, yes=yes)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {_kept(bench, study, todo)}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(
+    bench: Bench, study: Study, names: Sequence[str], part: str | None, todo: list[Trial], *, force: bool, yes: bool
+) -> int:
+    """What is going to be trained is put into `todo`, for the one who tells what an interruption keeps."""
     trials = bench.trials(study)
     for problem in trials.problems:
         print(f"left out: {problem}", file=sys.stderr)
@@ -48,31 +60,26 @@ def run_study(bench: Bench, study: Study, names: Sequence[str], part: str | None
     terminal = Terminal(bench)
     for gone in terminal.reaped:
         print(f"note: {gone.sentence}")
-    todo: list[Trial] = []
-    try:
-        if not _materialize(terminal, study, ["source_inventory", "split"]):
-            return 1
-        states = {state.trial.name: state for state in plan.trial_states(bench, study)}
-        todo = [trial for trial in wanted if force or states[trial.name].state != "done"]
-        if todo:
-            print_recordings(bench, study)
-            costs = plan.estimates(bench, study, todo)
-            _print_plan(bench, study, todo, states, costs)
-            if not yes and not _agreed(len(todo)):
-                print("nothing was started")
-                return INTERRUPTED
-        else:
-            costs = []
-            print(f"{_count(len(wanted), 'trial')}, all done; nothing to train (`--force` trains again)")
-        if not _materialize(terminal, study, ["features"]):
-            return 1
-        failed = _run_trials(terminal, bench, study, todo, costs, force=force)
-        if len(failed) < max(1, len(todo)) and not is_compared(bench, study):
-            _materialize(terminal, study, ["leaderboard", "best_model"])
-            _materialize(terminal, None, ["results_database"])
-    except KeyboardInterrupt:
-        print(f"\ninterrupted: {_kept(bench, study, todo)}", file=sys.stderr)
-        return INTERRUPTED
+    if not _materialize(terminal, study, ["source_inventory", "split"]):
+        return 1
+    states = {state.trial.name: state for state in plan.trial_states(bench, study)}
+    todo += [trial for trial in wanted if force or states[trial.name].state != "done"]
+    if todo:
+        print_recordings(bench, study)
+        costs = plan.estimates(bench, study, todo)
+        _print_plan(bench, study, todo, states, costs)
+        if not yes and not _agreed(len(todo)):
+            print("nothing was started")
+            return INTERRUPTED
+    else:
+        costs = []
+        print(f"{_count(len(wanted), 'trial')}, all done; nothing to train (`--force` trains again)")
+    if not _materialize(terminal, study, ["features"]):
+        return 1
+    failed = _run_trials(terminal, bench, study, todo, costs, force=force)
+    if len(failed) < max(1, len(todo)) and not is_compared(bench, study):
+        _materialize(terminal, study, ["leaderboard", "best_model"])
+        _materialize(terminal, None, ["results_database"])
     if failed:
         others = "; the others stand" if len(failed) < len(todo) else ""
         print(f"\n{len(failed)} of {_count(len(todo), 'trial')} failed{others}:", file=sys.stderr)
@@ -85,6 +92,8 @@ def run_study(bench: Bench, study: Study, names: Sequence[str], part: str | None
 
 def _kept(bench: Bench, study: Study, todo: Sequence[Trial]) -> str:
     """What an interrupted night leaves, in a sentence."""
+    if not todo:
+        return "nothing was being trained yet"
     states = {state.trial.name: state.state for state in plan.trial_states(bench, study)}
     done = sum(states[trial.name] == "done" for trial in todo)
     paused = [trial.name for trial in todo if states[trial.name] == "paused"]
