@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
+from dagster._core.execution.plan.active import ActiveExecution
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
@@ -66,6 +67,18 @@ class Terminal:
                 run_config=LOUD if os.environ.get("NOCTURNE_DEBUG") else QUIET,
             )
         return result.success, [_sentence(event) for event in result.all_events if event.is_step_failure]
+
+
+_wait_for_retry = ActiveExecution.sleep_til_ready
+
+
+def _wait_for_retry_or_interrupt(execution: ActiveExecution) -> None:
+    """Dagster waits for the next try of a step, up to minutes, without hearing Ctrl+C."""
+    with dg.raise_execution_interrupts():
+        _wait_for_retry(execution)
+
+
+ActiveExecution.sleep_til_ready = _wait_for_retry_or_interrupt
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import dagster as dg
 
 from ml.config import ConfigError
 from orchestration.resources import NotReady
+from orchestration.showing import VOICE
 from storage.durable import LabFull
 
 
@@ -50,4 +51,6 @@ def may_be_tried_again() -> Iterator[None]:
         except dg.Failure:
             raise
         except Exception as problem:
+            if may_pass(problem):
+                VOICE.info("%s (this may pass: it is tried again, a few times)", sentence(problem))
             raise dg.Failure(sentence(problem), allow_retries=may_pass(problem)) from problem
