@@ -151,9 +151,9 @@ def test_what_a_person_gets_of_it(walk: Walk, tmp_path: Path) -> None:
     summary = walk.study.summary(now.leaderboard, now.per_class, now.inventory)
     assert "BEST" in summary and all(len(line) < 120 for line in summary.splitlines())
     record = walk.answer.record
-    pictures = walk.study.leaderboard_pictures(now.leaderboard, now.per_class) | walk.study.trial_pictures(
-        {"epochs": record.table("epochs"), "confusion": record.table("confusion")}
-    )
+    pictures = walk.study.leaderboard_pictures(
+        now.leaderboard, now.per_class, now.inventory
+    ) | walk.study.trial_pictures({"epochs": record.table("epochs"), "confusion": record.table("confusion")})
     assert pictures and all(png.startswith(b"\x89PNG") for png in pictures.values())
     best = answers.best_model(walk.bench, walk.study)
     assert best.trial == walk.trial and best.folder.is_dir()
