@@ -9,6 +9,7 @@ from orchestration.checks import study_checks
 from orchestration.database import results_database
 from orchestration.resources import Bench, open_bench
 from orchestration.study_assets import study_assets
+from orchestration.warm_start import fork_runs_from_a_warm_process
 
 
 def build_definitions(bench: Bench) -> dg.Definitions:
@@ -33,4 +34,5 @@ def build_definitions(bench: Bench) -> dg.Definitions:
     )
 
 
+fork_runs_from_a_warm_process()
 defs = build_definitions(open_bench())
