@@ -63,7 +63,7 @@ def fill(lab: Lab, new: Path, *, from_nothing: bool) -> Filled:
             return work
         harvest = Harvest()
         for study, trial in changed:
-            harvest.add_trial(records, study, trial, [number for number, _ in work.expected.get((study, trial), ())])
+            harvest.add_trial(records, study, trial, dict(work.expected.get((study, trial), ())))
         for study, kind in renoted:
             record = records.noted(study, kind)
             if record is not None:
@@ -84,9 +84,9 @@ def _ended(records: Records) -> Expected:
     found: Expected = {}
     for study in records.studies():
         for trial in records.trials(study):
-            numbers = records.ended(study, trial)
-            if numbers:
-                found[study, trial] = tuple((number, records.has(study, trial, number)) for number in numbers)
+            ended = records.ended(study, trial)
+            if ended:
+                found[study, trial] = tuple(ended.items())
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,15 +35,15 @@ class Harvest:
         rows = {name: getattr(self, name) for name in ("attempts", "trials", "settings", "studies", "row_counts")}
         return {name: frame_of(name, found) for name, found in rows.items() if found}
 
-    def add_trial(self, records: Records, study: str, trial: str, numbers: Iterable[int]) -> None:
-        """Reads the attempts `numbers` of one trial; the newest finished one brings its tables."""
+    def add_trial(self, records: Records, study: str, trial: str, ended: Mapping[int, bool]) -> None:
+        """Reads the attempts of one trial that `Records.ended` gave; the newest finished one brings its tables."""
         begun = records.begun(study, trial)
         healthy: dict[int, Record] = {}
         rows: dict[int, dict[str, Any]] = {}
-        for number in sorted(numbers):
+        for number, left_record in sorted(ended.items()):
             row = {"study": study, "trial": trial, "attempt": number, "status": "interrupted"}
             row |= {key: begun.get(number, {}).get(key) for key in ("run_id", "started")}
-            if records.has(study, trial, number):
+            if left_record:
                 try:
                     record = records.read(study, trial, number)
                     record.check()

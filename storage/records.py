@@ -3,12 +3,12 @@
 `records/<study>/<trial>/<attempt>/` holds `record.json` and one Parquet file per table. It is filled under another
 name, flushed to the disk, and appears by one rename. `<attempt>.begun.json` beside it says that the attempt began: so
 an attempt that died without a word is known too, and a later one takes the right to write away from an earlier one.
+It goes again when nothing was attempted: the block of `Records.begin` ended in peace and without an account.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,16 +18,14 @@ from typing import Any
 import pandas as pd
 from filelock import BaseFileLock, FileLock, Timeout
 
-from storage import durable, tables
+from storage import attempt_files, durable, tables
 from storage.lab import Lab
-from storage.names import BadName, check_name
-from storage.record import NEW, Record, read, write
+from storage.names import check_name
+from storage.record import Record, read, write
 
 STATUSES = ("finished", "failed", "paused", "diverged")
 _NOTES = "_notes"
 """Folder of a study's own accounts; no trial can have this name."""
-
-_BEGUN = ".begun.json"
 
 
 class StaleAttempt(RuntimeError):
@@ -48,6 +46,10 @@ class Attempt:
     run_id: str
     started: str
     _records: Records = field(repr=False)
+    _tried: bool = field(default=False, repr=False)
+    """Whether an account of it was written or tried."""
+
+    _over: bool = field(default=False, repr=False)
 
     def commit(self, account: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> Record:
         """Writes the account for good; when this returns it is on the disk.
@@ -68,12 +70,15 @@ class Records:
     def begin(self, study: str, trial: str, run_id: str, wait_seconds: float = 60.0) -> Iterator[Attempt]:
         """The next attempt at a trial, alone at it until the block ends.
 
+        A block that ends without an exception and without having tried to commit never was an attempt: who waited for
+        the trial and then found its answer there just leaves, and no trace stays.
+
         Waits up to `wait_seconds` for another process that is at the same trial (an orphan ends within seconds),
         then raises `TrialBusy`.
         """
         place = self._trial(study, trial)
         for folder in (place.parent, place):
-            _refuse_twin(folder)
+            attempt_files.refuse_twin(folder)
         try:
             held = self._lock("trial", study, trial, wait_seconds).acquire()
         except Timeout:
@@ -84,14 +89,21 @@ class Records:
         with held:
             with self._fence(study, trial):
                 place.mkdir(parents=True, exist_ok=True)
-                _sweep(place)
-                number = _last_begun(place) + 1
+                attempt_files.sweep(place)
+                number = attempt_files.last_begun(place) + 1
                 started = datetime.now(UTC).isoformat(timespec="milliseconds")
                 begun = {"attempt": number, "run_id": run_id, "started": started}
                 with durable.telling_full(place):
                     durable.sync_folder(place.parent)
-                    durable.write_sealed(place / f"{number:06d}{_BEGUN}", begun)
-            yield Attempt(study, trial, number, run_id, started, self)
+                    durable.write_sealed(attempt_files.begun_file(place, number), begun)
+            attempt = Attempt(study, trial, number, run_id, started, self)
+            try:
+                yield attempt
+            finally:
+                attempt._over = True  # from here on its number may become another's
+            if not attempt._tried:
+                with self._fence(study, trial), contextlib.suppress(OSError):
+                    attempt_files.begun_file(place, number).unlink()
 
     def note(self, study: str, kind: str, account: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Record:
         """Keeps an account of the study as a whole; one with the fingerprint of the newest is not written again.
@@ -105,14 +117,24 @@ class Records:
                 return newest
             place = self._noted(study, kind)
             place.mkdir(parents=True, exist_ok=True)
-            _sweep(place)
-            number = max(_numbers(place), default=0) + 1
+            attempt_files.sweep(place)
+            number = max(attempt_files.numbers(place), default=0) + 1
             written = {"written": datetime.now(UTC).isoformat(timespec="milliseconds"), **account}
             return write(place, number, study, None, written, dict(frames), tables.OF_A_STUDY.get(kind, ()))
 
     def noted(self, study: str, kind: str) -> Record | None:
         """The newest healthy account of that kind, or None."""
         return _newest(self._noted(study, kind), study, None)
+
+    def all_noted(self, study: str, kind: str) -> list[Record]:
+        """All healthy accounts of that kind, every byte checked, oldest first."""
+        place, found = self._noted(study, kind), []
+        for number in attempt_files.numbers(place):
+            with contextlib.suppress(durable.Damaged):
+                record = read(place, number, study, None)
+                record.check()
+                found.append(record)
+        return found
 
     def latest(self, study: str, trial: str) -> Record | None:
         """The newest healthy record of a trial, whatever its status, or None."""
@@ -131,7 +153,7 @@ class Records:
         """All records of a trial whose account is healthy, oldest first."""
         place = self._trial(study, trial)
         found = []
-        for number in _numbers(place):
+        for number in attempt_files.numbers(place):
             with contextlib.suppress(durable.Damaged):
                 found.append(read(place, number, study, trial))
         return found
@@ -140,34 +162,34 @@ class Records:
         """One record; `Damaged` when its account is not what was written."""
         return read(self._trial(study, trial), number, study, trial)
 
-    def has(self, study: str, trial: str, number: int) -> bool:
-        """Whether there is a record of that attempt, healthy or not."""
-        return (self._trial(study, trial) / f"{number:06d}").is_dir()
-
-    def ended(self, study: str, trial: str) -> list[int]:
-        """The attempts that are over: those with a record, and those that ended without a word."""
-        names = _names(self._trial(study, trial))
-        recorded = {int(name) for name in names if name.isdigit()}
-        silent = {int(name.removesuffix(_BEGUN)) for name in names if name.endswith(_BEGUN)} - recorded
-        if silent and max(silent) > max(recorded, default=0) and self.is_running(study, trial):
-            silent.remove(max(silent))
-        return sorted(recorded | silent)
+    def ended(self, study: str, trial: str) -> dict[int, bool]:
+        """The attempts that are over, in order, and whether each left a record; the others ended without a word."""
+        place = self._trial(study, trial)
+        ended = attempt_files.attempts(place)
+        newest = max(ended, default=0)
+        if ended.get(newest, True):
+            return ended
+        if self.is_running(study, trial):
+            del ended[newest]
+            return ended
+        # Looked at again: it may have written its record, or been given up, just before its lock was free.
+        return {number: left for number, left in attempt_files.attempts(place).items() if number <= newest}
 
     def kinds(self, study: str) -> list[str]:
         """The kinds of account that were noted about a study as a whole."""
-        return _folders(self.lab.records / check_name(study, "study") / _NOTES)
+        return attempt_files.folders(self.lab.records / check_name(study, "study") / _NOTES)
 
     def last_noted(self, study: str, kind: str) -> int:
         """Number of the newest account of that kind, healthy or not; 0 where there is none."""
-        return max(_numbers(self._noted(study, kind)), default=0)
+        return max(attempt_files.numbers(self._noted(study, kind)), default=0)
 
     def begun(self, study: str, trial: str) -> dict[int, dict[str, Any]]:
         """Attempt to {"attempt", "run_id", "started"}, for every attempt that ever began."""
         place = self._trial(study, trial)
         found = {}
-        for number in _begun_numbers(place):
+        for number in attempt_files.begun_numbers(place):
             with contextlib.suppress(durable.Damaged):
-                found[number] = durable.read_sealed(place / f"{number:06d}{_BEGUN}")
+                found[number] = durable.read_sealed(attempt_files.begun_file(place, number))
         return found
 
     def is_running(self, study: str, trial: str) -> bool:
@@ -180,11 +202,11 @@ class Records:
 
     def studies(self) -> list[str]:
         """Names of the studies that have records."""
-        return _folders(self.lab.records)
+        return attempt_files.folders(self.lab.records)
 
     def trials(self, study: str) -> list[str]:
         """Names of the trials of a study that were ever begun."""
-        return _folders(self.lab.records / check_name(study, "study"))
+        return attempt_files.folders(self.lab.records / check_name(study, "study"))
 
     def all(self) -> tuple[list[Record], list[durable.Damaged]]:
         """Every healthy record of every trial, every byte checked, and the damaged ones by name."""
@@ -192,7 +214,7 @@ class Records:
         for study in self.studies():
             for trial in self.trials(study):
                 place = self._trial(study, trial)
-                for number in _numbers(place):
+                for number in attempt_files.numbers(place):
                     try:
                         record = read(place, number, study, trial)
                         record.check()
@@ -202,6 +224,7 @@ class Records:
         return healthy, damaged
 
     def _commit(self, attempt: Attempt, account: dict[str, Any], frames: dict[str, pd.DataFrame]) -> Record:
+        attempt._tried = True
         where = f"the account of {attempt.study}/{attempt.trial}"
         for key in ("status", "fingerprint"):
             _need(account, key, where)
@@ -213,7 +236,9 @@ class Records:
         account |= {"study": attempt.study, "trial": attempt.trial, "attempt": attempt.number}
         place = self._trial(attempt.study, attempt.trial)
         with self._fence(attempt.study, attempt.trial):
-            last = _last_begun(place)
+            if attempt._over:
+                raise StaleAttempt(f"{attempt.study}/{attempt.trial}: attempt {attempt.number} is over; begin another")
+            last = attempt_files.last_begun(place)
             if last != attempt.number:
                 raise StaleAttempt(
                     f"{attempt.study}/{attempt.trial}: attempt {attempt.number} (run {attempt.run_id}) may not write, "
@@ -239,59 +264,18 @@ class Records:
 
     def _who(self, place: Path) -> str:
         with contextlib.suppress(durable.Damaged, FileNotFoundError):
-            begun = durable.read_sealed(place / f"{_last_begun(place):06d}{_BEGUN}")
+            begun = durable.read_sealed(attempt_files.begun_file(place, attempt_files.last_begun(place)))
             return f"run {begun['run_id']}, since {begun['started']}"
         return "it has not said who it is"
 
 
 def _newest(place: Path, study: str, trial: str | None) -> Record | None:
-    for number in _numbers(place)[::-1]:
+    for number in attempt_files.numbers(place)[::-1]:
         with contextlib.suppress(durable.Damaged):
             record = read(place, number, study, trial)
             record.check()
             return record
     return None
-
-
-def _numbers(place: Path) -> list[int]:
-    return sorted(int(name) for name in _names(place) if name.isdigit())
-
-
-def _begun_numbers(place: Path) -> list[int]:
-    return sorted(int(name.removesuffix(_BEGUN)) for name in _names(place) if name.endswith(_BEGUN))
-
-
-def _last_begun(place: Path) -> int:
-    return max([0, *_begun_numbers(place), *_numbers(place)])
-
-
-def _names(place: Path) -> list[str]:
-    try:
-        return [entry.name for entry in place.iterdir()]
-    except FileNotFoundError:
-        return []
-
-
-def _folders(place: Path) -> list[str]:
-    found = []
-    for name in _names(place):
-        with contextlib.suppress(BadName):
-            found.append(check_name(name, "name"))
-    return sorted(found)
-
-
-def _sweep(place: Path) -> None:
-    """Removes what a killed writer left; the caller holds the lock under which such things are written."""
-    for left in place.glob(f"{NEW}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    durable.sweep(place)
-
-
-def _refuse_twin(place: Path) -> None:
-    """Two names that differ in case only are one folder on Windows and macOS; a lab may travel."""
-    for name in _names(place.parent):
-        if name != place.name and name.casefold() == place.name.casefold():
-            raise BadName(f"{place.name!r} cannot be used: there is {name!r} already, and they differ in case only")
 
 
 def _need(account: Mapping[str, Any], key: str, where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -172,8 +173,8 @@ def write_night(lab: Lab, strengths: Sequence[float] = STRENGTHS) -> Records:
     windows = windows.rename(columns={"label": "class"}).assign(windows=lambda frame: frame["windows"] * 25)
     records.note(STUDY, "features", {"fingerprint": "k1"}, {"window_counts": windows})
     fail(records, "balance_1.00", 1.0, "CUDA out of memory at batch 1")
-    with records.begin(STUDY, "balance_1.00", "run-0b"):
-        pass  # the process dies without a word
+    with contextlib.suppress(SystemExit), records.begin(STUDY, "balance_1.00", "run-0b"):
+        raise SystemExit  # the process dies without a word
     for strength in strengths:
         finish(records, f"balance_{strength:.2f}", strength)
     fail(records, "balance_0.30", 0.3, "the source vanished")

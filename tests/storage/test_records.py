@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from storage import durable
 from storage.lab import Lab
 from storage.names import BadName
 from storage.records import Records, StaleAttempt, TrialBusy
+from storage.results import publish, query
 from storage.tables import TableError
 from tests.storage import night
 from tests.storage.processes import Other
@@ -37,14 +39,55 @@ def test_what_is_committed_is_read_back_as_it_was(records: Records) -> None:
 
 def test_attempts_are_numbered_and_a_silent_one_counts(records: Records) -> None:
     night.fail(records, "t", 0.5, "no")
-    with records.begin(night.STUDY, "t", "run-2") as attempt:
+    with contextlib.suppress(SystemExit), records.begin(night.STUDY, "t", "run-2") as attempt:
         assert attempt.number == 2 and records.is_running(night.STUDY, "t")
-        assert records.ended(night.STUDY, "t") == [1]
-    assert records.ended(night.STUDY, "t") == [1, 2] and not records.is_running(night.STUDY, "t")
+        assert records.ended(night.STUDY, "t") == {1: True}
+        raise SystemExit
+    assert records.ended(night.STUDY, "t") == {1: True, 2: False} and not records.is_running(night.STUDY, "t")
     assert night.finish(records, "t", 0.5).attempt == 3
     assert [record.attempt for record in records.history(night.STUDY, "t")] == [1, 3]
     assert {number: begun["run_id"] for number, begun in records.begun(night.STUDY, "t").items()} == {
         1: "run-0", 2: "run-2", 3: "run-1"}  # fmt: skip
+
+
+def test_an_attempt_given_up_on_purpose_never_was(records: Records) -> None:
+    answered = night.finish(records, "t", 0.5)
+    with records.begin(night.STUDY, "t", "came second") as attempt:
+        pass  # the answer was there: it leaves
+    assert records.ended(night.STUDY, "t") == {1: True} and list(records.begun(night.STUDY, "t")) == [1]
+    with pytest.raises(StaleAttempt, match="attempt 2 is over"):
+        attempt.commit(night.account(0.9), {})
+    with records.begin(night.STUDY, "t", "tries to") as failing, pytest.raises(ValueError, match="status"):
+        failing.commit(night.account(0.5, status="done"), {})
+    assert records.ended(night.STUDY, "t") == {1: True, 2: False} and records.history(night.STUDY, "t") == [answered]
+    assert publish(records.lab).attempts == 2
+
+
+SECOND = """
+import sys
+from pathlib import Path
+from storage.lab import Lab
+from storage.records import Records
+from storage.results import publish
+lab = Lab.open(Path(sys.argv[1]))
+records = Records(lab)
+print("waiting", flush=True)
+with records.begin(sys.argv[2], "t", "second") as attempt:
+    assert records.finished(sys.argv[2], "t", "f0.50")
+    publish(lab)
+print("left as", attempt.number, flush=True)
+"""
+
+
+def test_the_second_of_two_processes_leaves_no_phantom(records: Records) -> None:
+    with records.begin(night.STUDY, "t", "first") as attempt:
+        second = Other(SECOND, records.lab.root, night.STUDY)
+        assert second.hear() == "waiting"
+        attempt.commit(night.account(0.5), night.tables(0.5))
+    assert second.rest() == ["left as 2"]
+    assert publish(records.lab).attempts == 1
+    assert list(query(records.lab, "SELECT status FROM attempts")["status"]) == ["finished"]
+    assert list(query(records.lab, "SELECT attempts FROM leaderboard")["attempts"]) == [1]
 
 
 def test_an_orphan_may_not_write_after_a_later_attempt_began(records: Records) -> None:
@@ -58,9 +101,9 @@ def test_an_orphan_may_not_write_after_a_later_attempt_began(records: Records) -
         committed = retry.commit(night.account(0.5), night.tables(0.5))
         with pytest.raises(StaleAttempt):
             orphan.commit(night.account(0.5), {})
+        with pytest.raises(FileExistsError, match="never changed"):
+            retry.commit(night.account(0.9), {})
     assert records.history("s", "t") == [committed]
-    with pytest.raises(FileExistsError, match="never changed"):
-        retry.commit(night.account(0.9), {})
     orphan_block.__exit__(None, None, None)
 
 
@@ -92,6 +135,7 @@ def test_accounts_of_a_study_are_written_when_they_change(records: Records) -> N
     assert records.note("s", "inventory", {"fingerprint": "a"}, {}) == first
     second = records.note("s", "inventory", {"fingerprint": "b"}, {"files": files.head(3)})
     assert (first.number, second.number) == (1, 2) and records.noted("s", "inventory") == second
+    assert records.all_noted("s", "inventory") == [first, second] and records.all_noted("s", "split") == []
     pd.testing.assert_frame_equal(first.table("files"), files, check_dtype=False)
     assert records.note("s", "best_model", {"fingerprint": "x", "trial": "t"}, {}).account["trial"] == "t"
     assert records.noted("s", "split") is None and records.kinds("s") == ["best_model", "inventory"]
