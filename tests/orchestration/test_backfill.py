@@ -15,7 +15,7 @@ import pytest
 from orchestration.resources import Bench
 from storage.query import query
 from tests.orchestration.servers import answers, free_port, graphql, press_ctrl_c, start_python, wait_until
-from tests.small_lab import environment, nocturne, small_lab
+from tests.small_lab import environment, nocturne, small_lab, write_yaml
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -49,6 +49,8 @@ mutation Materialize($assets: [AssetKeyInput!]) {
 }
 """
 
+TERMINATE = """mutation Stop($run: String!) { terminateRun(runId: $run) { __typename } }"""
+
 RUNS = """{ runsOrError { ... on Runs { results {
   runId status assetSelection { path } tags { key value } startTime endTime
 } } } }"""
@@ -72,6 +74,7 @@ def house(tmp_path_factory, corpus) -> Iterator[tuple[Bench, int]]:
     """`nocturne up` on a small lab."""
     folder = tmp_path_factory.mktemp("night")
     bench = small_lab(folder / "lab", corpus, trials_per_run=2)
+    write_yaml(bench.lab.experiments("concert") / "long.yaml", {"training": {"epochs": 1000}})
     port = free_port()
     output = folder / "up.log"
     up = start_python(["-m", "orchestration.cli", "up", "--port", str(port)], output, environment(bench))
@@ -177,7 +180,7 @@ def test_a_backfill_of_all_strengths_with_two_shells_left_open(house):
     )
     assert len(bench.records.history("concert", TRIALS[2])) == before
     said = nocturne(bench, "studies")
-    assert "5 done" in said.stdout, said.stdout + said.stderr
+    assert "5 done, 1 missing" in said.stdout, said.stdout + said.stderr
 
 
 def _shell_on_new(bench: Bench) -> subprocess.Popen[str]:
@@ -191,3 +194,25 @@ def _shell_on_new(bench: Bench) -> subprocess.Popen[str]:
     assert shell.stdout is not None
     assert int(shell.stdout.readline()) >= 1
     return shell
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_trial_that_is_terminated_on_the_page_is_paused_and_frees_the_machine(house):
+    """Runs after the backfill above, in the same house."""
+    bench, port = house
+    assets = [_asset("trained_model"), _asset("evaluation")]
+    before = set(bench.shelf("states").keys())
+    answer = graphql(port, BACKFILL, {"assets": assets, "names": ["long"]})["launchPartitionBackfill"]
+    assert answer["__typename"] == "LaunchBackfillSuccess", answer
+    wait_until(lambda: bench.records.is_running("concert", "long"), 120, "the long trial is being trained")
+    wait_until(lambda: set(bench.shelf("states").keys()) - before, 60, "an epoch of its own is kept")
+    run = next(run for run in _runs(port) if run["status"] == "STARTED")
+    stopped = graphql(port, TERMINATE, {"run": run["runId"]})["terminateRun"]
+    assert stopped["__typename"] == "TerminateRunSuccess"
+    wait_until(lambda: next(r for r in _runs(port) if r["runId"] == run["runId"])["status"] == "CANCELED", 60, "ended")
+    assert not bench.records.is_running("concert", "long")
+    record = bench.records.latest("concert", "long")
+    assert record is not None
+    assert record.account["status"] == "paused"
+    assert 0 < record.account["epochs_done"] < 1000
