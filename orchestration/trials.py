@@ -238,9 +238,9 @@ def machine_lease(bench: Bench, what: str, say: Say) -> Iterator[None]:
 def _say_who_holds_the_gpu(machine: Machine, say: Say) -> None:
     """Another program on the GPU is named before the trial starts: it may be why memory runs out or time runs away."""
     if machine.device.startswith("cuda"):
-        for holder in gpu.holders():
-            if holder.pid != os.getpid():
-                say(f"the GPU is also used by {holder.name} (process {holder.pid}, {holder.mib} MiB)")
+        others = gpu.describe(gpu.holders())
+        if others:
+            say(others)
 
 
 def _epoch_line(name: str, planned: int, notes: list[EpochNote]) -> str:
