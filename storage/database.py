@@ -27,15 +27,35 @@ class ResultsWrong(RuntimeError):
     """A database that does not hold what the records say; it is never published."""
 
 
-@dataclass
-class Filled:
-    """What the records say, and what of it was new to the database."""
+@dataclass(frozen=True)
+class Wanted:
+    """What the records hold by name and number, read from names of files alone."""
 
     expected: Expected
     noted: dict[tuple[str, str], int]
+    """(study, kind of account) to the number of the newest."""
+
+    @property
+    def attempts(self) -> int:
+        return sum(len(ended) for ended in self.expected.values())
+
+    def digest(self) -> str:
+        """Stands for all of it, and for the tables and views that show it."""
+        return hashlib.sha256(
+            repr((layout(), sorted(self.expected.items()), sorted(self.noted.items()))).encode()
+        ).hexdigest()
+
+
+@dataclass
+class Filled:
+    """What the records hold, and what of it was new to the database."""
+
+    wanted: Wanted
     changed: int = 0
     anything: bool = False
     damaged: list[str] = field(default_factory=list)
+    settled: bool = True
+    """Whether all of it could be read: what is damaged may be restored, so it has to be looked at again."""
 
 
 def layout() -> str:
@@ -47,28 +67,37 @@ def log_of(database: Path) -> Path:
     return database.with_name(f"{database.name}.wal")
 
 
+def wanted(lab: Lab) -> Wanted:
+    """What the records hold now."""
+    records = Records(lab)
+    return Wanted(_ended(records), _noted(records))
+
+
 def fill(lab: Lab, new: Path, *, from_nothing: bool) -> Filled:
     """Brings the database `new` (a copy of the published one, or nothing) up to date with the records; counts it."""
     records = Records(lab)
-    work = Filled(_ended(records), _noted(records))
+    work = Filled(wanted(lab))
+    expected, noted = work.wanted.expected, work.wanted.noted
     with duckdb.connect(str(new), config=CONFIG) as connection:
         connection.execute("BEGIN")
         if from_nothing:
             connection.execute(tables.SCHEMA.read_text(encoding="utf-8"))
             connection.execute(VIEWS.read_text(encoding="utf-8"))
-        changed = _changed_trials(connection, work.expected)
-        renoted = _changed_notes(connection, work.noted)
+        changed = _changed_trials(connection, expected)
+        renoted = _changed_notes(connection, noted)
         work.changed, work.anything = len(changed), bool(changed or renoted or from_nothing)
         if not work.anything:
             return work
         harvest = Harvest()
         for study, trial in changed:
-            harvest.add_trial(records, study, trial, dict(work.expected.get((study, trial), ())))
+            harvest.add_trial(records, study, trial, dict(expected.get((study, trial), ())))
         for study, kind in renoted:
             record = records.noted(study, kind)
             if record is not None:
                 harvest.add_noted(record, kind)
+            work.settled &= (record.number if record else None) == noted.get((study, kind))
         work.damaged = harvest.damaged
+        work.settled &= not work.damaged
         if not from_nothing:
             _delete(connection, changed, renoted)
         _insert(connection, harvest)
@@ -76,7 +105,7 @@ def fill(lab: Lab, new: Path, *, from_nothing: bool) -> Filled:
         connection.execute("CHECKPOINT")
     if log_of(new).exists():
         raise ResultsWrong(f"{log_of(new)} was left: the database is not whole without it")
-    _verify(new, work.expected)
+    _verify(new, expected)
     return work
 
 

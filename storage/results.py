@@ -12,12 +12,13 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from filelock import FileLock, Timeout
 
 from storage import durable
-from storage.database import CONFIG, Filled, ResultsWrong, fill, layout, log_of
+from storage.database import CONFIG, Filled, ResultsWrong, fill, layout, log_of, wanted
 from storage.lab import Lab
 from storage.query import NoResults, QueryFailed, query, read
 
@@ -56,8 +57,13 @@ class PublishReport:
 def publish(lab: Lab) -> PublishReport:
     """Brings results.duckdb up to date with the records. Safe to call from several processes at once.
 
+    Where nothing is new that is seen from the names in the folders of the records, and nothing is copied or opened.
     A database that is missing, damaged, of another layout, or written into by someone is made again from the records.
     """
+    begun = time.perf_counter()
+    work = Filled(wanted(lab))
+    if _holds(lab, work):
+        return _report(work, "", begun, True, "nothing new")
     return _publish(lab, "")
 
 
@@ -96,6 +102,7 @@ def _under_lock(lab: Lab, new: Path, reason: str, begun: float) -> PublishReport
         _sweep(new)
         work = fill(lab, new, from_nothing=True)
     if not work.anything:
+        _seal(lab, _sealed(lab), work)
         return _report(work, reason, begun, True, "nothing new")
     durable.sync_file(new)
     if reason and reason not in ("asked for", "there was none"):
@@ -114,19 +121,25 @@ def _under_lock(lab: Lab, new: Path, reason: str, begun: float) -> PublishReport
             "before; nothing is lost, the records have it all: close that program and run `nocturne db rebuild`",
         )
     durable.sync_folder(lab.root)
-    _seal(lab)
+    _seal(lab, _facts(lab), work)
     return _report(work, reason, begun, True, f"{work.changed} trials written")
 
 
 def _report(work: Filled, reason: str, begun: float, published: bool, message: str) -> PublishReport:
-    attempts = sum(len(numbers) for numbers in work.expected.values())
     seconds = time.perf_counter() - begun
     if reason:
         message += f"; made again from the records ({reason})"
     if work.damaged:
         message += f"; {len(work.damaged)} records are damaged and shown as such: {work.damaged[0]}"
     return PublishReport(
-        published, reason, len(work.expected), attempts, work.changed, tuple(work.damaged), seconds, message
+        published,
+        reason,
+        len(work.wanted.expected),
+        work.wanted.attempts,
+        work.changed,
+        tuple(work.damaged),
+        seconds,
+        message,
     )
 
 
@@ -134,10 +147,10 @@ def _copy_published(lab: Lab, new: Path) -> str:
     """Copies the published file to `new`; why it cannot be built on, or nothing."""
     if not lab.results.exists():
         return "there was none"
-    seal = _seal_of(lab)
+    facts = _facts(lab)
     shutil.copyfile(lab.results, new)
     # Looked at after copying too: someone's shell may have written into it meanwhile.
-    if _sealed(lab) != seal or _seal_of(lab) != seal:
+    if not _is_sealed(lab, facts) or _facts(lab) != facts:
         return "the published database was changed by another program"
     with duckdb.connect(str(new), config=CONFIG) as connection:
         found = dict(connection.execute("SELECT name, value FROM about").fetchall())
@@ -157,19 +170,36 @@ def _set_aside(lab: Lab) -> None:
             shutil.copyfile(lab.results, aside)
 
 
-def _seal(lab: Lab) -> None:
-    durable.write_sealed(lab.root / ".results.json", _seal_of(lab))
+def _seal(lab: Lab, facts: dict[str, Any], work: Filled) -> None:
+    """Notes beside the database that it is ours, and what it holds where that cannot change by itself."""
+    holds = work.wanted.digest() if work.settled else ""
+    durable.write_sealed(_seal_file(lab), {**facts, "holds": holds})
 
 
-def _sealed(lab: Lab) -> dict[str, int] | None:
+def _holds(lab: Lab, work: Filled) -> bool:
+    """Whether the published file is the one that was sealed, and holds all that is wanted."""
+    if not lab.results.exists() or not _is_sealed(lab, _facts(lab)):
+        return False
+    return _sealed(lab).get("holds") == work.wanted.digest()
+
+
+def _is_sealed(lab: Lab, facts: dict[str, Any]) -> bool:
+    return facts.items() <= _sealed(lab).items()
+
+
+def _sealed(lab: Lab) -> dict[str, Any]:
     with contextlib.suppress(durable.Damaged, FileNotFoundError):
-        return durable.read_sealed(lab.root / ".results.json")
-    return None
+        return durable.read_sealed(_seal_file(lab))
+    return {}
 
 
-def _seal_of(lab: Lab) -> dict[str, int]:
+def _facts(lab: Lab) -> dict[str, Any]:
     facts = lab.results.stat()
     return {"bytes": facts.st_size, "modified_ns": facts.st_mtime_ns}
+
+
+def _seal_file(lab: Lab) -> Path:
+    return lab.root / ".results.json"
 
 
 def _sweep(new: Path) -> None:

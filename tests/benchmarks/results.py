@@ -15,7 +15,7 @@ from tests.storage import night
 
 
 def measure(root: Path, trials: int, publishes: int = 5) -> dict[str, float]:
-    """Seconds: a rebuild from `trials` records, one publish of one more trial (median), one question."""
+    """Seconds: a rebuild from `trials` records, publishes of one more trial and of none (medians), one question."""
     lab = Lab.open(root)
     records = Records(lab)
     begun = time.perf_counter()
@@ -29,6 +29,8 @@ def measure(root: Path, trials: int, publishes: int = 5) -> dict[str, float]:
         report = publish(lab)
         assert report.published and not report.rebuilt and report.changed == 1, report
         seconds.append(report.seconds)
+    idle = [publish(lab) for _ in range(publishes)]
+    assert all(report.message == "nothing new" for report in idle), idle
     begun = time.perf_counter()
     shown = len(query(lab, "SELECT * FROM leaderboard"))
     asked = time.perf_counter() - begun
@@ -37,6 +39,7 @@ def measure(root: Path, trials: int, publishes: int = 5) -> dict[str, float]:
         "commit of one record": written / trials,
         "rebuild": rebuilt.seconds,
         "publish of one trial": statistics.median(seconds),
+        "publish of nothing new": statistics.median(report.seconds for report in idle),
         "leaderboard": asked,
         "megabytes": lab.results.stat().st_size / 1e6,
     }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -128,6 +129,29 @@ def test_added_one_by_one_or_rebuilt_is_the_same(lab: Lab) -> None:
     assert publish(lab).message == "nothing new"
 
 
+def test_where_nothing_is_new_nothing_is_copied_or_waited_for(lab: Lab) -> None:
+    publish(lab)
+    with Other(LOCK_HOLDER, lab.locks / "publish.lock") as other:  # only who copies needs the lock
+        assert other.hear() == "held"
+        report = publish(lab)
+    assert (report.message, report.trials, report.attempts) == ("nothing new", 6, 8) and report.published
+    with contextlib.suppress(SystemExit), Records(lab).begin(night.STUDY, "balance_0.60", "r"):
+        assert publish(lab).message == "nothing new"  # it runs
+        raise SystemExit
+    assert publish(lab).changed == 1 and publish(lab).message == "nothing new"
+    lab.results.write_bytes(lab.results.read_bytes())
+    assert publish(lab).rebuilt == "the published database was changed by another program"
+
+
+LOCK_HOLDER = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
 @pytest.mark.parametrize("damage", ["gone", "empty", "half", "flipped", "text", "other layout", "rows deleted"])
 def test_a_database_that_cannot_be_built_on_is_made_again(lab: Lab, damage: str) -> None:
     before = everything(lab)
@@ -172,6 +196,7 @@ def test_a_damaged_record_is_shown_by_name_and_the_others_are_published(lab: Lab
     assert report.published and len(report.damaged) == 1 and str(path) in report.sentence()
     shown = read(lab, "trials").set_index("trial")["status"]
     assert shown["balance_0.50"] == "damaged" and (shown == "finished").sum() == 4
+    assert publish(lab).damaged  # looked at again: it may be restored
     path.write_bytes(healthy)
     assert not publish(lab).damaged and read(lab, "trials").set_index("trial")["status"]["balance_0.50"] == "finished"
 
@@ -295,4 +320,4 @@ def test_no_results_yet_is_said(tmp_path: Path) -> None:
 def test_the_benchmark_measures(tmp_path: Path) -> None:
     figures = measure(tmp_path / "lab", 12, publishes=1)
     print(figures)
-    assert 0 < figures["publish of one trial"] < 5
+    assert 0 < figures["publish of nothing new"] < figures["publish of one trial"] < 5
