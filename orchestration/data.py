@@ -24,14 +24,13 @@ def take_inventory(bench: Bench, study: Study, progress: Progress) -> tuple[pd.D
     source = bench.source(study)
     settings = bench.settings(study)
     before = bench.records.noted(study.name, "inventory")
-    same = before is not None and before.account.get("settings") == fingerprint(settings.inventory)
-    known = before.table("files") if before is not None and same else None
+    known = before.table("files") if before is not None else None
     found = study.take_inventory(source, settings, known, progress)
-    content = fingerprint(found.files.drop(columns="modified_ns").to_csv(index=False), str(source), list(found.notes))
+    # With the times of change: an inventory that forgot new ones would have every file read again, for ever.
+    content = fingerprint(found.files.to_csv(index=False), str(source), list(found.notes))
     account = {
         "fingerprint": content,
         "source": str(source),
-        "settings": fingerprint(settings.inventory),
         "notes": list(found.notes),
         "taken": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
@@ -44,10 +43,8 @@ def divide(bench: Bench, study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The split of the last inventory, and what leaks in it (nothing, if all is well)."""
     files = _noted(bench, study, "inventory").table("files")
     settings = bench.settings(study)
-    rule = fingerprint(settings.split)
-    before = bench.records.noted(study.name, "split")
-    frozen = before.table("splits") if before is not None and before.account.get("rule") == rule else None
-    split = study.split(files, settings, frozen)
+    rule = fingerprint(study.split_rule(settings))
+    split = study.split(files, settings, _frozen(bench, study, rule))
     account = {
         "fingerprint": fingerprint(rule, split.to_csv(index=False)),
         "rule": rule,
@@ -57,6 +54,17 @@ def divide(bench: Bench, study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     bench.records.note(study.name, "split", account, {"splits": split})
     publish(bench.lab)
     return split, study.leaks(files, split)
+
+
+def _frozen(bench: Bench, study: Study, rule: str) -> pd.DataFrame | None:
+    """Every file that was ever placed by this rule, the newest account last: one that was away for a look too."""
+    import pandas as pd
+
+    accounts = bench.records.all_noted(study.name, "split")
+    placed = [record.table("splits") for record in accounts if record.account.get("rule") == rule]
+    if not placed:
+        return None
+    return pd.concat(placed, ignore_index=True).drop_duplicates(["group", "content_hash"], keep="last")
 
 
 def build_features(bench: Bench, study: Study, progress: Progress) -> dict[str, Any]:

@@ -10,15 +10,17 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.config import ConfigError, fingerprint, read_config, read_yaml
 from ml.studies.experiments import Trials, load_trials, read_settings
-from ml.studies.study import Study
+from ml.studies.study import Study, Trial
 from storage import durable
 from storage.artifacts import Shelf
 from storage.lab import Lab
+from storage.names import BadName, check_name
 from storage.records import Records
 
 if TYPE_CHECKING:
@@ -57,11 +59,21 @@ class Bench:
 
     def settings(self, study: Study) -> Any:
         """The study's settings in this lab."""
+        _only_studies(study, self.lab.studies_file)
         return read_settings(study, self.lab.studies_file)
 
     def trials(self, study: Study) -> Trials:
-        """The trials that come with the study, and those of this lab."""
-        return load_trials(study, self.settings(study), [study.experiments, self.lab.experiments(study.name)])
+        """The trials that come with the study, and those of this lab; a name that cannot be used is a problem."""
+        found = load_trials(study, self.settings(study), [study.experiments, self.lab.experiments(study.name)])
+        kept: dict[str, Trial] = {}
+        problems = list(found.problems)
+        for trial in sorted(found.trials, key=lambda trial: not Path(trial.source).is_relative_to(study.experiments)):
+            problem = _refusal(trial, kept.get(trial.name.casefold()))
+            if problem:
+                problems.append(f"{trial.source}: {problem}; choose another file name")
+            else:
+                kept[trial.name.casefold()] = trial
+        return Trials(tuple(one for one in found.trials if kept.get(one.name.casefold()) is one), tuple(problems))
 
     def source(self, study: Study, environment: Mapping[str, str] | None = None) -> Path:
         """The folder of the study's recordings: the environment variable wins, then the lab's `sources.yaml`."""
@@ -69,7 +81,7 @@ class Bench:
         said = environment.get(study.source_variable)
         if said:
             return Path(said).expanduser()
-        listed = read_yaml(self.lab.sources_file) if self.lab.sources_file.is_file() else {}
+        listed = _only_studies(study, self.lab.sources_file)
         said = listed.get(study.name)
         if not isinstance(said, str) or not said:
             raise NotReady(
@@ -92,7 +104,8 @@ class Bench:
             first = leaks.iloc[0]
             raise NotReady(
                 f"the split of {study.name} leaks: {first['kind']} {first['value']} lies in {first['parts']} "
-                f"({first['paths']}), and {len(leaks) - 1} more; see the check no_leakage of {study.name}/split"
+                f"({first['paths']}), and {len(leaks) - 1} more; see the check no_leakage of {study.name}/split. "
+                f"Remove the copy, or divide anew with another `split: {{seed: …}}` in {self.lab.studies_file}"
             )
         settings = self.settings(study)
         return StudyData(files, parts, study.data_fingerprint(files, parts), study.features_key(parts, settings))
@@ -103,7 +116,7 @@ class Bench:
 
         said = read_yaml(self.lab.machine_file) if self.lab.machine_file.is_file() else {}
         config = read_config(MachineConfig, said, str(self.lab.machine_file))
-        here = fingerprint(config, platform.node(), os.cpu_count())
+        here = fingerprint(config, platform.node(), os.cpu_count(), version("torch"), _gpus())
         resolved = self.lab.root / "machine-resolved.json"
         known: dict[str, Any] = {}
         if resolved.is_file():
@@ -116,6 +129,37 @@ class Bench:
             machine = replace(machine, precision=known["machine"]["precision"])
         durable.write_sealed(resolved, {"for": here, "machine": machine.as_json()})
         return machine
+
+
+def _only_studies(study: Study, path: Path) -> dict[str, Any]:
+    """What the lab's file says, one key per study; a key that is none would be dropped without a word."""
+    from ml.studies.registry import ALL_STUDIES
+
+    said = read_yaml(path) if path.is_file() else {}
+    names = sorted({study.name} | {each.name for each in ALL_STUDIES})
+    strangers = [name for name in said if name not in names]
+    if strangers:
+        raise ConfigError(f"{path}: unknown key `{'`, `'.join(strangers)}`; the studies are: {', '.join(names)}")
+    return said
+
+
+def _refusal(trial: Trial, twin: Trial | None) -> str:
+    """Why the name of `trial` cannot be a folder and a partition, or ""."""
+    try:
+        check_name(trial.name, "trial")
+    except BadName as problem:
+        return str(problem)
+    if twin is not None:
+        return f"its name differs in case only from {twin.source}, and some disks hold them for one"
+    return ""
+
+
+def _gpus() -> list[str]:
+    """The GPUs as the drivers show them, without torch: one that came or went is another machine."""
+    seen = sorted(path.name for pattern in ("nvidia[0-9]*", "dxg") for path in Path("/dev").glob(pattern))
+    if os.name == "nt" and (Path(os.environ.get("SYSTEMROOT", "C:/Windows")) / "System32/nvcuda.dll").exists():
+        seen.append("nvcuda.dll")
+    return [*seen, os.environ.get("CUDA_VISIBLE_DEVICES", "all")]
 
 
 def open_bench(environment: Mapping[str, str] | None = None) -> Bench:

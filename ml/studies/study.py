@@ -154,6 +154,10 @@ class Study(ABC):
     def split(self, files: pd.DataFrame, settings: Any, frozen: pd.DataFrame | None) -> pd.DataFrame:
         """The part of every accepted file; nothing that `frozen` has placed ever moves."""
 
+    def split_rule(self, settings: Any) -> Any:
+        """The settings that decide how recordings are divided: when they change, the frozen split is given up."""
+        return settings.split
+
     @abstractmethod
     def leaks(self, files: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
         """Everything that lies on two sides of the split; empty when clean."""

@@ -53,6 +53,10 @@ class ConcertStudy(Study):
 
         return split_recordings(files, settings.split, frozen)
 
+    def split_rule(self, settings: ConcertSettings) -> Any:
+        # The pattern says what one recording is: with another, what was placed together is no longer one.
+        return [settings.split, settings.inventory.group_pattern]
+
     def leaks(self, files: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
         from ml.data.split import leaks
 
