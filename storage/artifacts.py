@@ -3,6 +3,9 @@
 `<root>/<kind>/<key>/` holds `manifest.json` and `files/`. It is filled under another name, flushed to the disk, and
 appears by one rename, so whoever finds it finds all of it. The manifest holds the SHA-256 of every file: a flipped bit
 in weights loads without a complaint everywhere else.
+
+Every process reads every file in full before it first uses it. Files of 256 MiB and more are the exception, because one
+process per trial would spend minutes of the night on hashing the same features: see `seen_lately.py`.
 """
 
 from __future__ import annotations
@@ -15,13 +18,13 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from storage import durable
+from storage import durable, seen_lately
 from storage.names import BadName, check_name
 
 _BUILDING, _DROPPING, _DAMAGED = ".building-", ".dropping-", ".damaged-"
 
-_verified: set[tuple[str, str, int, int, int]] = set()
-"""Files that this process has read in full: path, SHA-256, bytes, modification time, inode."""
+_verified: set[seen_lately.Identity] = set()
+"""Files that this process has read in full, or that another has read lately."""
 
 
 class Shelf:
@@ -31,7 +34,8 @@ class Shelf:
         self.folder = root / check_name(kind, "kind of artifact")
         self._locks = self.folder / ".locks"
         self._notes = self.folder / ".notes"
-        for folder in (self._locks, self._notes):
+        self._seen = self.folder / ".seen"
+        for folder in (self._locks, self._notes, self._seen):
             folder.mkdir(parents=True, exist_ok=True)
         self._swept = False
 
@@ -43,7 +47,7 @@ class Shelf:
         return None
 
     def find(self, key: str) -> Path | None:
-        """The folder with the files of `key`, every byte checked (once in a process), or None.
+        """The folder with the files of `key`, every byte checked (once in a process; large files once a day), or None.
 
         A damaged artifact is moved aside (`.damaged-<key>`, for a person to look at) and is None: it is built again.
         """
@@ -77,8 +81,10 @@ class Shelf:
                         _remove(building)
                     raise
                 durable.sync_folder(self.folder)
-            for name, entry in durable.read_sealed(place / "manifest.json")["files"].items():
-                _verified.add(_identity(place / "files" / name, entry["sha256"]))
+            files = durable.read_sealed(place / "manifest.json")["files"]
+            read = {seen_lately.identity(place / "files" / name, entry["sha256"]) for name, entry in files.items()}
+            _verified.update(read)
+            seen_lately.note(self._seen / f"{key}.json", read)
             return place / "files"
 
     def drop(self, key: str) -> None:
@@ -114,13 +120,13 @@ class Shelf:
                 ):
                     _remove(entry)
                     swept += 1
-        return swept + durable.sweep(self._notes)
+        return swept + durable.sweep(self._notes) + durable.sweep(self._seen)
 
     def _healthy(self, key: str) -> Path | None:
         place = self._place(key)
         if not place.is_dir():
             return None
-        self._verify(place)
+        self._verify(place, self._seen / f"{key}.json")
         return place / "files"
 
     def _healthy_or_set_aside(self, key: str) -> Path | None:
@@ -152,22 +158,26 @@ class Shelf:
             note = durable.read_sealed(self._place(key) / "manifest.json")["note"]
             durable.write_sealed(self._notes / f"{key}.json", {"note": note})
 
-    def _verify(self, place: Path) -> None:
+    def _verify(self, place: Path, seen: Path) -> None:
         try:
             files = durable.read_sealed(place / "manifest.json")["files"]
         except FileNotFoundError as problem:
             raise durable.Damaged(f"{place}: its manifest is gone") from problem
+        trusted = _verified | seen_lately.among(seen)
+        read = set()
         for name, entry in files.items():
             path = place / "files" / name
             try:
-                identity = _identity(path, entry["sha256"])
+                identity = seen_lately.identity(path, entry["sha256"])
             except FileNotFoundError as problem:
                 raise durable.Damaged(f"{path}: gone") from problem
-            if identity in _verified:
+            if identity in trusted:
                 continue
-            if identity[2] != entry["bytes"] or durable.sha256_of(path) != entry["sha256"]:
+            if identity.bytes != entry["bytes"] or durable.sha256_of(path) != entry["sha256"]:
                 raise durable.Damaged(f"{path}: does not match the SHA-256 it was built with")
-            _verified.add(identity)
+            read.add(identity)
+        _verified.update(read)
+        seen_lately.note(seen, read)
 
 
 def _seal(building: Path, key: str, note: dict[str, Any]) -> None:
@@ -186,11 +196,6 @@ def _seal(building: Path, key: str, note: dict[str, Any]) -> None:
         },
     }
     durable.write_sealed(building / "manifest.json", manifest)
-
-
-def _identity(path: Path, digest: str) -> tuple[str, str, int, int, int]:
-    facts = path.stat()
-    return str(path), digest, facts.st_size, facts.st_mtime_ns, facts.st_ino
 
 
 def _remove(folder: Path) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from storage import durable
 from storage.artifacts import Shelf
 from storage.names import BadName
 from tests.storage.processes import Other
@@ -71,6 +73,77 @@ def test_damage_is_noticed_set_aside_and_built_again(tmp_path: Path, place: str,
     assert (tmp_path / "states" / ".damaged-k").is_dir() and shelf.keys() == []
     assert (shelf.note("k") is None) == (place == "manifest.json")
     assert shelf.build("k", write) == shelf.find("k")
+
+
+FINDER = """
+import sys
+from pathlib import Path
+from storage import seen_lately
+from storage.artifacts import Shelf
+seen_lately.LARGE_BYTES = int(sys.argv[2])
+print(Shelf(Path(sys.argv[1]), "features").find("k") is not None)
+"""
+SMALLER, LARGER = 1_000, 1_000_000
+
+
+def find_elsewhere(root: Path, large_bytes: int) -> bool:
+    """Whether another process, for which files of `large_bytes` are large, finds the artifact and thinks it whole."""
+    return Other(FINDER, root, large_bytes).rest() == ["True"]
+
+
+def flip_on_the_disk(path: Path) -> None:
+    """A bit that flips without anybody writing."""
+    facts = path.stat()
+    with path.open("r+b") as file:
+        file.seek(70_000)
+        file.write(b"x")
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+def age(root: Path, hours: float) -> None:
+    """Makes the note about the large files older."""
+    place = root / "features" / ".seen" / "k.json"
+    body = durable.read_sealed(place)
+    durable.write_sealed(place, {"files": [[file, when - 3600 * hours] for file, when in body["files"]]})
+
+
+def test_what_flips_in_a_large_file_is_found_within_a_day(tmp_path: Path) -> None:
+    weights = Shelf(tmp_path, "features").build("k", write) / "weights"
+    assert not (tmp_path / "features" / ".seen" / "k.json").exists()  # it is small
+    assert find_elsewhere(tmp_path, SMALLER)
+    flip_on_the_disk(weights)
+    age(tmp_path, 23)
+    assert find_elsewhere(tmp_path, SMALLER)  # the price: it was read in full less than a day ago
+    age(tmp_path, 2)
+    assert not find_elsewhere(tmp_path, SMALLER)
+    assert (tmp_path / "features" / ".damaged-k").is_dir()
+
+
+def test_a_small_file_is_read_by_every_process(tmp_path: Path) -> None:
+    weights = Shelf(tmp_path, "features").build("k", write) / "weights"
+    assert find_elsewhere(tmp_path, LARGER)
+    flip_on_the_disk(weights)
+    assert not find_elsewhere(tmp_path, LARGER)
+
+
+@pytest.mark.parametrize("change", ["written", "replaced", "note from the future", "note damaged"])
+def test_a_large_file_is_read_again_when_its_note_does_not_fit(tmp_path: Path, change: str) -> None:
+    weights = Shelf(tmp_path, "features").build("k", write) / "weights"
+    assert find_elsewhere(tmp_path, SMALLER)
+    if change == "written":
+        flip(weights)
+    elif change == "replaced":
+        other = weights.with_name("other")
+        shutil.copy2(weights, other)
+        flip_on_the_disk(other)
+        other.replace(weights)
+    else:
+        flip_on_the_disk(weights)
+        if change == "note from the future":
+            age(tmp_path, -5)
+        else:
+            flip(tmp_path / "features" / ".seen" / "k.json")
+    assert not find_elsewhere(tmp_path, SMALLER)
 
 
 def test_a_failing_builder_leaves_nothing(tmp_path: Path) -> None:
