@@ -52,12 +52,13 @@ def standing(bench: Bench, study: Study) -> Standing:
 
 
 def compare(bench: Bench, study: Study) -> Standing:
-    """Compare every finished trial with the leader, recording by recording; keep and publish the comparison."""
+    """Compare every finished trial of the present data with the leader, recording by recording; keep and publish it."""
     before = standing(bench, study)
     leader = str(before.leaderboard.iloc[0]["trial"])
     judged = query(
         bench.lab,
-        "select trial, part, level, path, actual, predicted from predictions where study = ? and level = 'recording'",
+        "select trial, part, recording, actual, predicted from predictions join leaderboard using (study, trial) "
+        "where study = ? and level = 'recording' and current_data",
         [study.name],
     )
     compared = compare_with_leader(dict(iter(judged.groupby("trial"))), leader, "validation") if len(judged) else None

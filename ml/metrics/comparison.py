@@ -13,7 +13,8 @@ from ml.metrics.uncertainty import paired_bootstrap, paired_p_value
 def compare_with_leader(predictions: Mapping[str, pd.DataFrame], leader: str, part: str) -> pd.DataFrame:
     """Each trial against the leader on `part`: accuracy over recordings, its difference, and how sure that is.
 
-    `predictions` maps a trial to its recording-level rows (columns part, path, actual, predicted).
+    `predictions` maps a trial to its recording-level rows, one per file (columns part, recording, actual, predicted).
+    Files of one recording are one verdict: right where at least half of them are.
     """
     judged = {name: _right(frame, part) for name, frame in predictions.items()}
     rows = [_compare(name, right, leader, judged[leader], part) for name, right in judged.items() if name != leader]
@@ -21,8 +22,8 @@ def compare_with_leader(predictions: Mapping[str, pd.DataFrame], leader: str, pa
 
 
 def _right(frame: pd.DataFrame, part: str) -> pd.Series:
-    rows = frame[frame["part"] == part].set_index("path")
-    return rows["actual"] == rows["predicted"]
+    rows = frame[frame["part"] == part]
+    return (rows["actual"] == rows["predicted"]).groupby(rows["recording"]).mean() >= 0.5
 
 
 def _compare(name: str, right: pd.Series, leader: str, leaders: pd.Series, part: str) -> dict[str, object]:

@@ -1,6 +1,8 @@
 """How sure a figure is, when what was tested are a few recordings.
 
 Windows of one recording stand and fall together, so the unit of every interval here is the recording, never the window.
+Drawing recordings again cannot see what no recording has shown: where all agree, it would call anything certain. So
+each end of a bootstrap interval lies at least as far out as what the number of recordings alone leaves open.
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ Z95 = 1.959963984540054
 """Two-sided 95 % point of the normal distribution."""
 
 
-def wilson(hits: int, tries: int) -> tuple[float, float]:
-    """95 % interval of a share of `tries` independent recordings (Wilson 1927); honest for few tries and for 0 or 1."""
+def wilson(hits: float, tries: int) -> tuple[float, float]:
+    """95 % interval of a share of `tries` independent recordings (Wilson 1927); honest for few tries and for 0 or 1.
+
+    `hits` may be a fraction: recordings that are right in part.
+    """
     if tries == 0:
         return (0.0, 1.0)
     share = hits / tries
@@ -29,7 +34,8 @@ def recording_bootstrap(
 ) -> tuple[float, float]:
     """95 % interval of `sum(hits) / sum(counts)` when whole recordings are drawn again with replacement.
 
-    `hits` and `counts` have one entry per recording: right windows, and windows.
+    `hits` and `counts` have one entry per recording: right windows, and windows. Each end is the further of the
+    bootstrap's and Wilson's for that share of so many recordings.
     """
     recordings = len(counts)
     if recordings < 2:
@@ -37,18 +43,25 @@ def recording_bootstrap(
     picks = np.random.default_rng(seed).multinomial(recordings, np.full(recordings, 1 / recordings), size=draws)
     shares = (picks @ hits) / np.maximum(picks @ counts, 1)
     low, high = np.quantile(shares, [0.025, 0.975])
-    return (float(low), float(high))
+    least, most = wilson(float(hits.sum() / max(counts.sum(), 1)) * recordings, recordings)
+    return (min(float(low), least), max(float(high), most))
 
 
 def paired_bootstrap(difference: np.ndarray, *, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean of `difference` (one entry per recording) when recordings are drawn again."""
+    """95 % interval of the mean of `difference` (one entry per recording, -1 to 1) when recordings are drawn again.
+
+    A kind of recording that none of these is may still be a share of all, up to Wilson's bound for none seen (0.32 of
+    eight); each end is the further of the bootstrap's and of what that share could make of the mean.
+    """
     recordings = len(difference)
     if recordings < 2:
         return (-1.0, 1.0)
     picks = np.random.default_rng(seed).multinomial(recordings, np.full(recordings, 1 / recordings), size=draws)
     means = picks @ difference / recordings
     low, high = np.quantile(means, [0.025, 0.975])
-    return (float(low), float(high))
+    unseen = wilson(0, recordings)[1]
+    seen = (1 - unseen) * float(difference.mean())
+    return (min(float(low), seen - unseen), max(float(high), seen + unseen))
 
 
 def paired_p_value(only_first: int, only_second: int) -> float:

@@ -27,8 +27,21 @@ def test_wilson_covers_what_it_says():
 def test_bootstrap_is_wide_where_recordings_disagree():
     even = recording_bootstrap(np.full(20, 9.0), np.full(20, 10.0))
     uneven = recording_bootstrap(np.array([10.0] * 18 + [0.0] * 2), np.full(20, 10.0))
-    assert even == pytest.approx((0.9, 0.9))
-    assert uneven[1] - uneven[0] > 0.15
+    assert even == pytest.approx(wilson(18, 20)), "that all twenty agree is no certainty"
+    assert uneven[1] - uneven[0] >= even[1] - even[0]
+    # A long recording that is wrong and many short ones that are right: here the bootstrap is what is wide.
+    lengths = np.array([900.0] + [10.0] * 19)
+    lopsided = recording_bootstrap(np.array([0.0] + [10.0] * 19), lengths)
+    assert lopsided[1] == 1.0 and lopsided[0] < 0.1
+
+
+@pytest.mark.parametrize("recordings", [2, 3, 8])
+def test_few_recordings_that_are_all_right_are_no_certainty(recordings: int):
+    counts = np.full(recordings, 10.0)
+    assert recording_bootstrap(counts, counts) == pytest.approx(wilson(recordings, recordings))
+    assert recording_bootstrap(0 * counts, counts) == pytest.approx(wilson(0, recordings))
+    low, high = recording_bootstrap(counts / 4, counts)
+    assert low < 0.25 < high and high - low > 0.4
 
 
 def test_mcnemar_by_counting():
@@ -39,16 +52,25 @@ def test_mcnemar_by_counting():
 
 
 def test_the_interval_of_a_difference_narrows_with_recordings():
-    assert paired_bootstrap(np.zeros(12)) == (0.0, 0.0)
     few, many = paired_bootstrap(np.tile([1.0, -1.0, 0.0], 4)), paired_bootstrap(np.tile([1.0, -1.0, 0.0], 400))
     assert few[1] - few[0] > 5 * (many[1] - many[0])
     assert few[0] < 0 < few[1]
 
 
-def _judged(right: list[bool]) -> pd.DataFrame:
+def test_agreement_on_few_recordings_is_no_proof_of_being_equal():
+    unseen = wilson(0, 8)[1]
+    assert paired_bootstrap(np.zeros(8)) == pytest.approx((-unseen, unseen)) and unseen > 0.3
+    low, high = paired_bootstrap(np.ones(8))
+    assert high == 1.0 and low == pytest.approx(1 - 2 * unseen)
+    low, high = paired_bootstrap(np.zeros(4000))
+    assert -0.001 < low < 0 < high < 0.001, "many recordings are one"
+
+
+def _judged(right: list[bool], recordings: list[str] | None = None) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "part": "validation",
+            "recording": recordings or [f"{n}" for n in range(len(right))],
             "path": [f"{n}.wav" for n in range(len(right))],
             "actual": "x",
             "predicted": ["x" if ok else "y" for ok in right],
@@ -68,3 +90,14 @@ def test_a_clear_loss_is_called_one():
     row = compare_with_leader(trials, "leader", "validation").iloc[0]
     assert row["verdict"].startswith("worse than the leader")
     assert row["high"] < 0
+
+
+def test_ten_files_of_one_recording_are_one_verdict():
+    one = [f"{n}" for n in range(9)] + ["long"] * 10
+    trials = {"leader": _judged([True] * 19, one), "other": _judged([True] * 9 + [False] * 6 + [True] * 4, one)}
+    row = compare_with_leader(trials, "leader", "validation").iloc[0]
+    assert (row["recordings"], row["better_on"], row["worse_on"]) == (10, 0, 1)
+    assert row["verdict"].startswith("cannot be told apart")
+    trials["other"] = _judged([True] * 9 + [False] * 5 + [True] * 5, one)
+    row = compare_with_leader(trials, "leader", "validation").iloc[0]
+    assert row["verdict"] == "the same answer on all 10 recordings"
