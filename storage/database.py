@@ -81,7 +81,7 @@ def fill(lab: Lab, new: Path, *, from_nothing: bool) -> Filled:
     with duckdb.connect(str(new), config=CONFIG) as connection:
         connection.execute("BEGIN")
         if from_nothing:
-            connection.execute(tables.SCHEMA.read_text(encoding="utf-8"))
+            tables.create(connection)
             connection.execute(VIEWS.read_text(encoding="utf-8"))
         changed = _changed_trials(connection, expected)
         renoted = _changed_notes(connection, noted)

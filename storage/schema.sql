@@ -99,49 +99,10 @@ COMMENT ON COLUMN attempts.revision IS 'revision of the study: changes when code
 COMMENT ON COLUMN attempts.config IS 'the whole configuration, as JSON';
 COMMENT ON COLUMN attempts.changes IS 'what differs from the defaults: setting to [before, after], as JSON';
 
-CREATE TABLE trials (
-    study VARCHAR, trial VARCHAR, attempt INTEGER, status VARCHAR, run_id VARCHAR, started TIMESTAMP, ended TIMESTAMP,
-    error VARCHAR, purpose VARCHAR, model_name VARCHAR, model_key VARCHAR, fingerprint VARCHAR,
-    selection_metric VARCHAR, selection_value DOUBLE, higher_is_better BOOLEAN,
-    seconds_spent DOUBLE, seconds_standalone DOUBLE, epochs_planned INTEGER, epochs_trained INTEGER,
-    epochs_done INTEGER, best_epoch INTEGER, stopped_early BOOLEAN, precision VARCHAR, machine VARCHAR,
-    micro_batch INTEGER, out_of_memory INTEGER, data_fingerprint VARCHAR, features_key VARCHAR, revision VARCHAR,
-    config JSON, changes JSON
-);
+-- The columns of attempts; where nothing is said about one here, it is what it is there.
+CREATE TABLE trials AS FROM attempts LIMIT 0;
 COMMENT ON TABLE trials IS 'One row per trial: its newest finished attempt, or its newest attempt where none finished.';
-COMMENT ON COLUMN trials.study IS 'study: one question about one body of data';
-COMMENT ON COLUMN trials.trial IS 'trial: one configuration of a study';
 COMMENT ON COLUMN trials.attempt IS 'number of the attempt that this row and all other tables show';
-COMMENT ON COLUMN trials.status IS
-    'finished, failed, paused, diverged, interrupted (ended without a word: killed, power cut) or damaged (see error)';
-COMMENT ON COLUMN trials.run_id IS 'the Dagster run that made this attempt';
-COMMENT ON COLUMN trials.started IS 'when the attempt began, UTC';
-COMMENT ON COLUMN trials.ended IS 'when its record was written, UTC; NULL when interrupted';
-COMMENT ON COLUMN trials.error IS 'why it did not finish, in a sentence; NULL when it did';
-COMMENT ON COLUMN trials.purpose IS 'what the trial is meant to find out';
-COMMENT ON COLUMN trials.model_name IS 'name under which the model is exported';
-COMMENT ON COLUMN trials.model_key IS 'key of the best model among the artifacts';
-COMMENT ON COLUMN trials.fingerprint IS 'stands for all that decides the numbers: configuration, data, revision';
-COMMENT ON COLUMN trials.selection_metric IS 'the validation metric that the winner is chosen by';
-COMMENT ON COLUMN trials.selection_value IS 'its value at the best epoch';
-COMMENT ON COLUMN trials.higher_is_better IS 'whether a higher selection_value is the better one';
-COMMENT ON COLUMN trials.seconds_spent IS 'seconds of wall clock that this attempt took';
-COMMENT ON COLUMN trials.seconds_standalone IS
-    'seconds that all epochs of the trial took, whichever attempt or trial trained them: its cost if run alone';
-COMMENT ON COLUMN trials.epochs_planned IS 'epochs the configuration asks for';
-COMMENT ON COLUMN trials.epochs_trained IS 'epochs trained in this attempt; the others were found already trained';
-COMMENT ON COLUMN trials.epochs_done IS 'epochs the trial has in all';
-COMMENT ON COLUMN trials.best_epoch IS 'epoch whose weights are the model, from 1';
-COMMENT ON COLUMN trials.stopped_early IS 'whether it stopped before the planned epochs for lack of progress';
-COMMENT ON COLUMN trials.precision IS 'number format of the arithmetic: fp32 or bf16';
-COMMENT ON COLUMN trials.machine IS 'machine it ran on';
-COMMENT ON COLUMN trials.micro_batch IS 'samples put through at once; smaller than the batch after running out of memory';
-COMMENT ON COLUMN trials.out_of_memory IS 'how many times memory ran out and the micro-batch was halved';
-COMMENT ON COLUMN trials.data_fingerprint IS 'stands for the data: trials compare only where it is the same';
-COMMENT ON COLUMN trials.features_key IS 'key of the features among the artifacts';
-COMMENT ON COLUMN trials.revision IS 'revision of the study: changes when code changes what the numbers mean';
-COMMENT ON COLUMN trials.config IS 'the whole configuration, as JSON';
-COMMENT ON COLUMN trials.changes IS 'what differs from the defaults: setting to [before, after], as JSON';
 
 CREATE TABLE settings (
     study VARCHAR, trial VARCHAR, setting VARCHAR, value VARCHAR, number DOUBLE, changed BOOLEAN, before VARCHAR

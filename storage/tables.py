@@ -43,6 +43,17 @@ def _memory() -> duckdb.DuckDBPyConnection:
     return duckdb.connect()
 
 
+def create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Makes the empty tables of schema.sql, every column with its comment."""
+    connection.execute(SCHEMA.read_text(encoding="utf-8"))
+    unsaid = """SELECT column_name, said.comment
+        FROM duckdb_columns() trials JOIN duckdb_columns() said USING (column_name)
+        WHERE trials.table_name = 'trials' AND said.table_name = 'attempts' AND trials.comment IS NULL"""
+    for column, comment in connection.execute(unsaid).fetchall():
+        quoted = comment.replace("'", "''")
+        connection.execute(f"COMMENT ON COLUMN trials.\"{column}\" IS '{quoted}'")
+
+
 def columns_of(table: str) -> dict[str, str]:
     """Column to DuckDB type, in order, as schema.sql declares them."""
     return _declared()[table]
@@ -52,7 +63,7 @@ def columns_of(table: str) -> dict[str, str]:
 def _declared() -> dict[str, dict[str, str]]:
     declared: dict[str, dict[str, str]] = {}
     with duckdb.connect() as memory:
-        memory.execute(SCHEMA.read_text(encoding="utf-8"))
+        create(memory)
         columns = "SELECT table_name, column_name, data_type FROM duckdb_columns() ORDER BY table_name, column_index"
         for table, column, kind in memory.execute(columns).fetchall():
             declared.setdefault(table, {})[column] = kind

@@ -9,7 +9,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from storage import durable
+from storage import durable, tables
 from storage.lab import Lab
 from storage.query import NoResults
 from storage.records import Records
@@ -101,6 +101,18 @@ def test_every_table_view_and_column_says_what_it_is(published: Lab) -> None:
     assert list(unsaid["name"]) == []
     counted = query(published, "SELECT count(*) AS n FROM duckdb_columns() WHERE NOT internal")["n"][0]
     assert counted > 200
+
+
+def test_trials_say_what_attempts_say_and_it_is_written_once(published: Lab) -> None:
+    columns = query(published, "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() "
+                    "WHERE table_name IN ('attempts', 'trials')")  # fmt: skip
+    attempts, trials = (
+        columns[columns["table_name"] == name].drop(columns="table_name").set_index("column_name")
+        for name in ("attempts", "trials")
+    )
+    assert list(trials["data_type"].items()) == list(attempts["data_type"].items())
+    assert list(trials.index[trials["comment"] != attempts["comment"]]) == ["attempt"]
+    assert tables.SCHEMA.read_text(encoding="utf-8").count("the Dagster run that made this attempt") == 1
 
 
 def test_everything_about_a_trial_is_keyed_by_study_and_trial(published: Lab) -> None:
