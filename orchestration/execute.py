@@ -22,6 +22,8 @@ from orchestration.resources import Bench
 ROOT = Path(__file__).resolve().parent.parent
 QUIET, LOUD = ({"loggers": {"console": {"config": {"log_level": level}}}} for level in ("CRITICAL", "DEBUG"))
 """The run's log goes to the instance; the terminal gets sentences instead, unless NOCTURNE_DEBUG is set."""
+OWN = ("ml.", "storage.", "orchestration.")
+"""How the message of one of our own exceptions begins."""
 
 
 class Terminal:
@@ -66,7 +68,8 @@ class Terminal:
                 tags=tags,
                 run_config=LOUD if os.environ.get("NOCTURNE_DEBUG") else QUIET,
             )
-        return result.success, [_sentence(event) for event in result.all_events if event.is_step_failure]
+        failures = [event for event in result.all_events if event.is_step_failure]
+        return result.success, [sentence for event in failures for sentence in _sentences(event)]
 
 
 _wait_for_retry = ActiveExecution.sleep_til_ready
@@ -101,11 +104,21 @@ def _interrupts_counted() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _sentence(event: dg.DagsterEvent) -> str:
+def _sentences(event: dg.DagsterEvent) -> list[str]:
+    """What failed in a step: one sentence per trial, where it was trials."""
     data = event.step_failure_data
-    if data.user_failure_data and data.user_failure_data.description:
-        return data.user_failure_data.description
+    said = data.user_failure_data
+    if said and said.metadata:
+        return [f"{name}: {value.value}" for name, value in said.metadata.items()]
+    if said and said.description:
+        return [said.description]
+    causes = []
     cause = data.error
-    while cause is not None and cause.cause is not None:
+    while cause is not None:
+        causes.append(cause.message.strip())
         cause = cause.cause
-    return f"{event.step_key}: {cause.message.strip() if cause else 'failed without a word'}"
+    # Our own sentence says what to do; what is below it says which call of which library failed.
+    own = next((message for message in causes if message.startswith(OWN)), None)
+    if own is not None:
+        return [f"{event.step_key}: {own.partition(': ')[2] or own}"]
+    return [f"{event.step_key}: {causes[-1] if causes else 'failed without a word'}"]

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ from ml.config import ConfigError
 from ml.studies.experiments import same_settings
 from ml.studies.study import Estimate, Study, Trial
 from ml.training import gpu
-from orchestration import plan
+from orchestration import forcing, plan
 from orchestration.answers import is_compared
+from orchestration.forcing import Request
 from orchestration.reading import print_recordings
 from orchestration.resources import Bench, NotReady
 from orchestration.showing import VOICE
@@ -31,18 +33,26 @@ INTERRUPTED = 130
 
 def run_study(bench: Bench, study: Study, names: Sequence[str], part: str | None, *, force: bool, yes: bool) -> int:
     """Run what is asked for and not done; the exit code of the command."""
-    todo: list[Trial] = []
+    night = _Night()
     try:
-        return _run(bench, study, names, part, todo, force=force, yes=yes)
+        return _run(bench, study, names, part, night, force=force, yes=yes)
     except KeyboardInterrupt:
-        print(f"\ninterrupted: {_kept(bench, study, todo)}", file=sys.stderr)
+        print(f"\ninterrupted: {_kept(bench, study, night)}", file=sys.stderr)
         return INTERRUPTED
 
 
+@dataclass
+class _Night:
+    """What is going to be trained, for the one who tells what an interruption keeps."""
+
+    todo: list[Trial] = field(default_factory=list)
+    request: Request | None = None
+    """Where it is trained although it is finished."""
+
+
 def _run(
-    bench: Bench, study: Study, names: Sequence[str], part: str | None, todo: list[Trial], *, force: bool, yes: bool
+    bench: Bench, study: Study, names: Sequence[str], part: str | None, night: _Night, *, force: bool, yes: bool
 ) -> int:
-    """What is going to be trained is put into `todo`, for the one who tells what an interruption keeps."""
     trials = bench.trials(study)
     for problem in trials.problems:
         print(f"left out: {problem}", file=sys.stderr)
@@ -63,7 +73,16 @@ def _run(
     if not _materialize(terminal, study, ["source_inventory", "split"]):
         return 1
     states = {state.trial.name: state for state in plan.trial_states(bench, study)}
-    todo += [trial for trial in wanted if force or states[trial.name].state != "done"]
+    if force:
+        night.request = forcing.request_for(bench, study, wanted)
+        ended = forcing.ended(bench, study, wanted, night.request)
+        if night.request.resumed:
+            since = night.request.since[:16].replace("T", " ")
+            print(f"note: goes on with --force of {since} UTC; {len(ended)} of {_count(len(wanted), 'trial')} ended")
+    else:
+        ended = {trial.name for trial in wanted if states[trial.name].state == "done"}
+    todo = [trial for trial in wanted if trial.name not in ended]
+    night.todo += todo
     if todo:
         print_recordings(bench, study)
         costs = plan.estimates(bench, study, todo)
@@ -76,10 +95,14 @@ def _run(
         print(f"{_count(len(wanted), 'trial')}, all done; nothing to train (`--force` trains again)")
     if not _materialize(terminal, study, ["features"]):
         return 1
-    failed = _run_trials(terminal, bench, study, todo, costs, force=force)
+    if night.request is not None:
+        forcing.remember(bench, study, wanted, night.request)
+    failed, whole = _run_trials(terminal, bench, study, todo, costs, night.request)
+    if night.request is not None:
+        forcing.forget_if_ended(bench, study, wanted, night.request)
     if len(failed) < max(1, len(todo)) and not is_compared(bench, study):
-        _materialize(terminal, study, ["leaderboard", "best_model"])
-        _materialize(terminal, None, ["results_database"])
+        whole &= _materialize(terminal, study, ["leaderboard", "best_model"])
+        whole &= _materialize(terminal, None, ["results_database"])
     if failed:
         others = "; the others stand" if len(failed) < len(todo) else ""
         print(f"\n{len(failed)} of {_count(len(todo), 'trial')} failed{others}:", file=sys.stderr)
@@ -87,18 +110,35 @@ def _run(
             print(f"  {sentence}", file=sys.stderr)
     if len(failed) < len(wanted):
         print(f"results: {bench.lab.results}  (to read them: nocturne summary {study.name})")
-    return 1 if failed else 2 if trials.problems and len(wanted) == len(trials.trials) else 0
+    return 1 if failed or not whole else 2 if trials.problems and len(wanted) == len(trials.trials) else 0
 
 
-def _kept(bench: Bench, study: Study, todo: Sequence[Trial]) -> str:
+def _kept(bench: Bench, study: Study, night: _Night) -> str:
     """What an interrupted night leaves, in a sentence."""
+    todo = night.todo
     if not todo:
         return "nothing was being trained yet"
-    states = {state.trial.name: state.state for state in plan.trial_states(bench, study)}
-    done = sum(states[trial.name] == "done" for trial in todo)
-    paused = [trial.name for trial in todo if states[trial.name] == "paused"]
+    done = len(_done(bench, study, todo, night.request))
+    latest = [bench.records.latest(study.name, trial.name) for trial in todo]
+    paused = [
+        record.trial
+        for record in latest
+        if record is not None
+        and record.trial is not None
+        and record.account["status"] == "paused"
+        and record.account.get("forced_by") == (night.request.id if night.request else None)
+    ]
     at = f"; {' and '.join(paused)} is paused after its last finished epoch" if paused else ""
     return f"{done} of {len(todo)} trials are done and kept{at}. The same command goes on from there"
+
+
+def _done(bench: Bench, study: Study, trials: Sequence[Trial], request: Request | None) -> set[str]:
+    """Which of the trials are finished; for `request`, where there is one."""
+    if request is not None:
+        return forcing.ended(bench, study, trials, request, ("finished",))
+    return {state.trial.name for state in plan.trial_states(bench, study) if state.state == "done"} & {
+        trial.name for trial in trials
+    }
 
 
 def _wanted(trials: Sequence[Trial], names: Sequence[str], part: str | None) -> list[Trial]:
@@ -149,9 +189,14 @@ def _agreed(count: int) -> bool:
 
 
 def _run_trials(
-    terminal: Terminal, bench: Bench, study: Study, todo: Sequence[Trial], costs: Sequence[Estimate], *, force: bool
-) -> list[str]:
-    """The sentences of the trials that failed; the others are recorded and published."""
+    terminal: Terminal,
+    bench: Bench,
+    study: Study,
+    todo: Sequence[Trial],
+    costs: Sequence[Estimate],
+    request: Request | None,
+) -> tuple[list[str], bool]:
+    """The sentences of the trials that failed (the others are recorded), and whether all else of the runs went well."""
     import dagster as dg
 
     from orchestration.study_assets import FORCE_TAG
@@ -160,18 +205,31 @@ def _run_trials(
     order = [trial.name for trial in bench.trials(study).trials]
     expected = {trial.name: cost.seconds for trial, cost in zip(todo, costs, strict=True)}
     failed: list[str] = []
+    whole = True
     groups = _neighbours([trial.name for trial in todo], order, bench.settings(study).trials_per_run)
     began = time.monotonic()
     for number, group in enumerate(groups):
-        tags = {FORCE_TAG: "true"} if force else {}
+        tags = {FORCE_TAG: request.id} if request else {}
         success, sentences = terminal.materialize(keys, (group[0], group[-1]), tags)
         if not success:
-            failed += sentences
+            # What counts is what is recorded: a run can fail when all its trials are there, or without a word.
+            done = _done(bench, study, [trial for trial in todo if trial.name in group], request)
+            lost = [name for name in group if name not in done]
+            failed += [_why(name, sentences) for name in lost]
+            if not lost:
+                whole = False
+                print(f"nocturne: {'; '.join(sentences) or 'a run failed, its trials stand'}", file=sys.stderr)
         left = [name for later in groups[number + 1 :] for name in later]
         if left:
             ended = [name for earlier in groups[: number + 1] for name in earlier]
             _say_left(len(ended), len(todo), time.monotonic() - began, [expected[n] for n in ended + left], len(left))
-    return failed
+    return failed, whole
+
+
+def _why(name: str, sentences: Sequence[str]) -> str:
+    """The sentence about the trial `name`, among those of the run that failed."""
+    own = [sentence for sentence in sentences if sentence.startswith(f"{name}: ")]
+    return own[0] if own else f"{name}: {'; '.join(sentences) or 'its run ended without a word'}"
 
 
 def _say_left(ended: int, todo: int, seconds: float, expected: Sequence[float | None], left: int) -> None:

@@ -7,13 +7,14 @@ import dagster as dg
 
 from ml.studies.study import Study
 from orchestration import answers, data, showing, trials
-from orchestration.failures import ends_when_interrupted, may_be_tried_again
+from orchestration.failures import Interrupted, ends_when_interrupted, may_be_tried_again, may_pass, sentence
 from orchestration.following import follows
 from orchestration.instance_home import POOL
-from orchestration.resources import Bench, NotReady
+from orchestration.resources import Bench
 
 FORCE_TAG = "nocturne/force"
-"""A run with this tag trains its trials anew although they are finished."""
+"""A run with this tag trains its trials anew although they are finished. The value names the request, so that a further
+run of the same request goes on; "true" is a request of that run alone."""
 
 
 def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
@@ -105,29 +106,33 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
     def trial(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         # Each trial is told the moment it is done, by log_event. What a body yields is told at the end of the step, and
         # not at all when one trial of the run failed; so nothing is yielded.
-        failed: list[trials.TrialFailed | NotReady] = []
-        run = context.run
-        forced_by = (run.root_run_id or run.run_id) if FORCE_TAG in run.tags else None
+        run, say = context.run, showing.say(context)
+        forced_by = _forced_by(run)
+        failed: dict[str, tuple[str, bool]] = {}  # sentences only: an exception holds the network and its features
         for name in context.partition_keys:
+            if context.retry_number and (why := trials.failed_for_good(bench, study, name, run.run_id)):
+                failed[name] = (why, False)
+                continue
             try:
                 with ends_when_interrupted():
-                    answer = trials.run_trial(
-                        bench, study, name, run_id=run.run_id, forced_by=forced_by, say=showing.say(context)
-                    )
-            except (trials.TrialFailed, NotReady) as problem:
-                showing.say(context)(f"FAILED {problem}")
-                failed.append(problem)
-                continue
-            for noun in ("trained_model", "evaluation"):
-                context.log_event(
-                    dg.AssetMaterialization(
-                        key(noun), partition=name, metadata=showing.trial(study, noun, answer.record, answer.found)
-                    )
-                )
+                    answer = trials.run_trial(bench, study, name, run_id=run.run_id, forced_by=forced_by, say=say)
+                    for noun in ("trained_model", "evaluation"):
+                        shown = showing.trial(study, noun, answer.record, answer.found)
+                        context.log_event(dg.AssetMaterialization(key(noun), partition=name, metadata=shown))
+            except Interrupted:
+                raise
+            except trials.TrialFailed as problem:
+                failed[name] = (problem.sentence, problem.again)
+            except Exception as problem:
+                failed[name] = (sentence(problem), may_pass(problem))
+            if name in failed:
+                say(f"FAILED {name}: {failed[name][0]}")
+                trials.release_memory()
         if failed:
             raise dg.Failure(
-                "; ".join(str(problem) for problem in failed),
-                allow_retries=any(getattr(problem, "again", False) for problem in failed),
+                "; ".join(f"{name}: {why}" for name, (why, _) in failed.items()),
+                metadata={name: dg.MetadataValue.text(why) for name, (why, _) in failed.items()},
+                allow_retries=any(again for _, again in failed.values()),
             )
         yield from ()
 
@@ -160,3 +165,10 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
             return showing.best_model(answers.best_model(bench, study))
 
     return [source_inventory, split, features, trial, leaderboard, best_model]
+
+
+def _forced_by(run: dg.DagsterRun) -> str | None:
+    said = run.tags.get(FORCE_TAG)
+    if said is None:
+        return None
+    return said if said != "true" else run.root_run_id or run.run_id

@@ -7,7 +7,9 @@ records stand, and the next attempt goes on from them.
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -21,13 +23,15 @@ from ml.config import fingerprint
 from ml.studies.study import Outcome, Study, Trial, TrialJob
 from ml.training import gpu
 from orchestration.failures import may_pass, sentence
-from orchestration.resources import Bench
+from orchestration.resources import Bench, NotReady
 from storage import durable
+from storage.artifacts import Shelf
 from storage.records import Attempt, Record, TrialBusy
 from storage.results import publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ml.training.engine import EpochNote
     from ml.training.machine import Machine
@@ -57,9 +61,42 @@ class Answer:
 def run_trial(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: str | None, say: Say) -> Answer:
     """The record of the trial `name`, trained now where no record answers it.
 
-    `forced_by` names the request to train it anew although it is finished; the older result stays in the history.
+    `forced_by` names the request to train it anew although it is finished; the older result stays in the history. The
+    same request goes on from the epochs that it has trained. Raises `TrialFailed` or `NotReady`, whatever went wrong.
     """
-    trial = bench.trials(study).named(name)
+    try:
+        return _answer(bench, study, name, run_id=run_id, forced_by=forced_by, say=say)
+    except (TrialFailed, NotReady):
+        raise
+    except Exception as problem:
+        raise TrialFailed(name, sentence(problem), again=may_pass(problem)) from problem
+
+
+def failed_for_good(bench: Bench, study: Study, name: str, run_id: str) -> str | None:
+    """Why the run `run_id` need not try the trial again, if it came to a failure that stays."""
+    record = bench.records.latest(study.name, name)
+    if record is None or record.account.get("run_id") != run_id:
+        return None
+    status, again = record.account["status"], record.account.get("again", False)
+    return first_line(record) if status == "diverged" or (status == "failed" and not again) else None
+
+
+def first_line(record: Record) -> str:
+    """What a record says of its failure, without where it came from."""
+    return str(record.account.get("error") or "it came to no result").split("\n")[0]
+
+
+def release_memory() -> None:
+    """After a failure: what its traceback held (network, optimizer, features) goes, on the GPU too."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: str | None, say: Say) -> Answer:
+    trial = _named(bench, study, name)
+    settings = bench.settings(study)
     data = bench.data(study)
     machine = bench.machine()
     origin = study.origin(data.fingerprint, data.features_key)
@@ -71,7 +108,7 @@ def run_trial(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: 
 
     if found := finished():
         say(f"{name}: already finished on {found.account['ended'][:16].replace('T', ' ')} UTC; nothing to train")
-        return _found(bench, found)
+        return _found(bench, found, say)
     features = bench.shelf("features").find(data.features_key)
     if features is None:
         raise TrialFailed(
@@ -82,10 +119,11 @@ def run_trial(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: 
         )
     with _begin(bench, study, name, run_id, say) as attempt:
         if found := finished():  # another process answered it while this one waited for the trial
-            return _found(bench, found)
+            return _found(bench, found, say)
         with machine_lease(bench, f"{study.name} {name}", say):
             _say_who_holds_the_gpu(machine, say)
             notes: list[EpochNote] = []
+            walked = _Walked(bench.shelf("states"))
 
             def report(note: EpochNote) -> None:
                 notes.append(note)
@@ -93,16 +131,47 @@ def run_trial(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: 
 
             job = TrialJob(
                 trial=trial,
-                settings=bench.settings(study),
+                settings=settings,
                 split=data.split,
                 features=features,
-                states=bench.shelf("states"),
+                states=walked,
                 machine=machine,
                 origin=fingerprint(origin, forced_by) if forced_by else origin,
                 report=report,
             )
             account = _account(study, trial, job, run_id, forced_by, identity, data.fingerprint, data.features_key)
-            return _compute(bench, study, job, attempt, account, notes)
+            return _compute(bench, study, job, attempt, account, notes, walked, say)
+
+
+def _named(bench: Bench, study: Study, name: str) -> Trial:
+    """The trial as it is declared now; its file may have been changed or deleted since the run was started."""
+    found = bench.trials(study)
+    for trial in found.trials:
+        if trial.name == name:
+            return trial
+    why = next((said for said in found.problems if f"{name}.y" in said), "its file is gone; no trial has this name now")
+    raise TrialFailed(name, why, again=False)
+
+
+class _Walked:
+    """The states of epochs, and how far the trial that walks them has come: found epochs count like trained ones."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf, self.epochs = shelf, 0
+
+    def note(self, key: str) -> dict[str, Any] | None:
+        said = self._shelf.note(key)
+        self.epochs = max(self.epochs, (said or {}).get("epoch", 0))
+        return said
+
+    def find(self, key: str) -> Path | None:
+        return self._shelf.find(key)
+
+    def build(self, key: str, write: Callable[[Path], dict[str, Any] | None]) -> Path:
+        return self._shelf.build(key, write)
+
+    def drop(self, key: str) -> None:
+        self._shelf.drop(key)
 
 
 @contextmanager
@@ -118,43 +187,57 @@ def _begin(bench: Bench, study: Study, name: str, run_id: str, say: Say) -> Iter
         yield attempt
 
 
-def _found(bench: Bench, record: Record) -> Answer:
-    publish(bench.lab)  # whoever wrote the record may have died before the database had it
+def _found(bench: Bench, record: Record, say: Say) -> Answer:
+    _publish(bench, say)  # whoever wrote the record may have died before the database had it
     return Answer(record, True, 0.0)
 
 
 def _compute(
-    bench: Bench, study: Study, job: TrialJob, attempt: Attempt, account: dict[str, Any], notes: list[EpochNote]
+    bench: Bench,
+    study: Study,
+    job: TrialJob,
+    attempt: Attempt,
+    account: dict[str, Any],
+    notes: list[EpochNote],
+    walked: _Walked,
+    say: Say,
 ) -> Answer:
     started = time.perf_counter()
     try:
         outcome = study.run_trial(job)
+        seconds = time.perf_counter() - started
+        record = attempt.commit(account | _result(bench, outcome) | {"ended": _now()}, outcome.tables)
     except BaseException as problem:
         interrupted = not isinstance(problem, Exception)
         said = "interrupted; finished epochs are kept" if interrupted else sentence(problem)
         account |= {
             "status": "paused" if interrupted else "failed",
             "error": said if interrupted else f"{said}\n{traceback.format_exc(limit=-6)}",
-            "epochs_done": notes[-1].epoch if notes else 0,
+            "again": interrupted or may_pass(problem),
+            "epochs_done": max([walked.epochs, *(note.epoch for note in notes)]),
             "epochs_trained": len(notes),
             "seconds_spent": time.perf_counter() - started,
         }
-        _commit(bench, attempt, account, {})
+        try:
+            attempt.commit(account | {"ended": _now()}, {})
+        except Exception as second:  # the first problem is the one to be told
+            say(f"{job.trial.name}: that it {account['status']} could not be recorded: {sentence(second)}")
+        _publish(bench, say)
         if interrupted:
             raise
         raise TrialFailed(job.trial.name, said, again=may_pass(problem)) from problem
-    seconds = time.perf_counter() - started
-    account |= _result(bench, outcome)
-    record = _commit(bench, attempt, account, outcome.tables)
+    _publish(bench, say)
     if outcome.trained.status == "diverged":
         raise TrialFailed(job.trial.name, outcome.trained.problem, again=False)
     return Answer(record, False, seconds)
 
 
-def _commit(bench: Bench, attempt: Attempt, account: dict[str, Any], tables: dict[str, Any]) -> Record:
-    record = attempt.commit(account | {"ended": _now()}, tables)
-    publish(bench.lab)
-    return record
+def _publish(bench: Bench, say: Say) -> None:
+    """The database is made from the records and can wait for them: its trouble is none of the trial."""
+    try:
+        publish(bench.lab)
+    except Exception as problem:
+        say(f"recorded; results.duckdb shows the state before: {sentence(problem)}")
 
 
 def _account(
