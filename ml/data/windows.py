@@ -17,11 +17,14 @@ from pydantic import Field
 from ml.config import Config
 from ml.data.split import PARTS
 
+LONGEST_SECONDS = 60.0
+"""Of a window. Frame stores keep so many rows free behind the last recording, so that a window may begin anywhere."""
+
 
 class WindowConfig(Config):
     """How recordings are cut into windows."""
 
-    seconds: float = Field(default=2.97, gt=0)
+    seconds: float = Field(default=2.97, gt=0, le=LONGEST_SECONDS)
     """Length of a window in seconds."""
     hop_seconds: float | None = Field(default=None, gt=0)
     """From one window's beginning to the next, in seconds; null = the window's length, so they do not overlap."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, field_validator
 
 from ml.config import Config
+from ml.models.hub import identity, local_folder
 
 
 class AstConfig(Config):
     """Audio Spectrogram Transformer (Gong, Chung, Glass: AST, 2021): pretrained, or sized by the fields below."""
 
     pretrained: str | None = "MIT/ast-finetuned-audioset-10-10-0.4593"
-    """A name on the Hugging Face hub, a local folder, or null: random weights in the size given below."""
+    """A name on the Hugging Face hub, a local folder (its whole path), or null: random weights, sized as below."""
     hidden: int = Field(default=768, ge=2)
     """Numbers per token; only where pretrained is null."""
     layers: int = Field(default=12, ge=1)
@@ -26,3 +29,15 @@ class AstConfig(Config):
     """Step from patch to patch in both directions; only where pretrained is null."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of numbers set to zero in training, after each layer and in the attention."""
+
+    @field_validator("pretrained")
+    @classmethod
+    def _names_one_place(cls, said: str | None) -> str | None:
+        if said is not None:
+            local_folder(said)
+        return said
+
+    def identity(self) -> dict[str, Any]:
+        """What changes numbers: pretrained weights in a local folder stand by their content, not by their place."""
+        said = self.model_dump(mode="json")
+        return said | {"pretrained": identity(self.pretrained) if self.pretrained else None}

@@ -5,7 +5,9 @@ Only safetensors are taken: a pickled file can run code when it is read.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from functools import cache
 from pathlib import Path
 
 FILES = ("config.json", "model.safetensors")
@@ -19,19 +21,58 @@ class ModelUnavailable(RuntimeError):
 
 def weights_folder(pretrained: str) -> Path:
     """A folder with config.json and model.safetensors of `pretrained`, a local folder or a name on the hub."""
-    local = Path(pretrained).expanduser()
-    if local.is_dir():
+    local = local_folder(pretrained)
+    if local is not None:
         _check(local)
         return local
-    if not HUB_NAME.fullmatch(pretrained):
-        raise ModelUnavailable(
-            f"pretrained is {pretrained!r}: no such folder, and no name on the hub (owner/model); "
-            f"give a folder with {' and '.join(FILES)}, or null for random weights"
-        )
     return _downloaded(pretrained) or _download(pretrained)
 
 
+def local_folder(pretrained: str) -> Path | None:
+    """The folder that `pretrained` names by its whole path (or from ~); None for a name on the hub.
+
+    A path that begins anywhere else would mean another folder for each folder a program is started in: `ValueError`.
+    """
+    local = Path(pretrained).expanduser()
+    if local.is_absolute():
+        return local
+    if not HUB_NAME.fullmatch(pretrained):
+        raise ValueError(
+            f"neither the whole path of a folder with {' and '.join(FILES)} (from / or ~, or a drive's letter), "
+            f"nor a name on the hub (owner/model), nor null for random weights"
+        )
+    return None
+
+
+def identity(pretrained: str) -> str:
+    """What `pretrained` stands for in a trial's identity: a name on the hub itself, a folder by what is in it.
+
+    So other weights in the same folder make another trial, and the same weights elsewhere do not. A folder that is not
+    whole stands for its path; training with it is refused.
+    """
+    local = local_folder(pretrained)
+    if local is None or not all((local / name).is_file() for name in FILES):
+        return pretrained
+    stats = [(local / name).stat() for name in FILES]
+    return ", ".join(
+        f"{name} {_sha256(local / name, stat.st_size, stat.st_mtime_ns)}"
+        for name, stat in zip(FILES, stats, strict=True)
+    )
+
+
+@cache
+def _sha256(file: Path, size: int, modified_ns: int) -> str:
+    """Of the file as it is while size and time of change stay: hundreds of megabytes, asked for at every look."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def _check(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ModelUnavailable(
+            f"pretrained is the folder {folder}, which is not there; correct the path, or give a name on the hub "
+            f"(owner/model), or null for random weights"
+        )
     missing = [name for name in FILES if not (folder / name).is_file()]
     if not missing:
         return
@@ -70,7 +111,8 @@ def _download(name: str) -> Path:
     if answer >= 400:
         raise ModelUnavailable(
             f"the hub answers {answer} for {FILES[1]} of pretrained {name!r}: is the name right, and does the model "
-            f"have safetensors (pickled weights are not loaded)? Or give a local folder, or null for random weights"
+            f"have safetensors (pickled weights are not loaded)? Or give a local folder's whole path, or null "
+            f"for random weights"
         )
     try:
         found = [Path(hf_hub_download(name, file)) for file in FILES]
@@ -84,6 +126,6 @@ def _unreachable(name: str, reason: str) -> ModelUnavailable:
     return ModelUnavailable(
         f"the pretrained weights {name!r} are not on this machine, and the Hugging Face hub cannot be reached "
         f"({short}). Either connect this machine to the internet once, they are then kept; or download "
-        f"{' and '.join(FILES)} elsewhere into a folder and set model.pretrained to it. "
+        f"{' and '.join(FILES)} elsewhere into a folder and set model.pretrained to its whole path. "
         f"(null trains from random weights.)"
     )

@@ -13,9 +13,10 @@ from torch.nn import functional
 
 from ml.data.windows import Windows
 from ml.metrics.classification import confusion_counts, evaluation_tables, overall_scores
-from ml.training.engine import EpochNote
+from ml.training.engine import EpochNote, OutOfMemory
 from ml.training.machine import Machine
 from ml.training.optimizers import adamw
+from ml.training.steps import free_memory, ran_out_of_memory
 
 PARTS = ("train", "validation", "test")
 EVALUATED = ("validation", "test")
@@ -79,18 +80,47 @@ class ClassifierLesson:
         return {**overall_scores(counts), "loss": float(-np.log(chosen).mean())}
 
     def predict(self, model: nn.Module, indices: np.ndarray) -> np.ndarray:
-        """Class probabilities of shape `(windows, classes)`, float64, for the windows `indices`."""
+        """Class probabilities of shape `(windows, classes)`, float64, for the windows `indices`.
+
+        Where memory runs out, half as many windows are computed at once from then on, down to a single one.
+        """
         was_training = model.training
         model.eval()
-        found = []
+        found: list[torch.Tensor] = []
+        start = 0
         try:
-            with torch.inference_mode(), self._machine.autocast():
-                for start in range(0, len(indices), self._evaluation_batch):
-                    logits = model(self._batch(indices[start : start + self._evaluation_batch])).logits
-                    found.append(logits.float().softmax(dim=1).cpu())
+            while start < len(indices):
+                part = indices[start : start + self._evaluation_batch]
+                chances = self._try_to_predict(model, part)
+                if chances is None:
+                    self._evaluate_fewer(len(part))
+                else:
+                    found.append(chances)
+                    start += len(part)
         finally:
             model.train(was_training)
         return torch.cat(found).numpy().astype(np.float64) if found else np.empty((0, len(self.classes)))
+
+    def _try_to_predict(self, model: nn.Module, indices: np.ndarray) -> torch.Tensor | None:
+        """Class probabilities `(windows, classes)`, on the processor; None: out of memory."""
+        try:
+            with torch.inference_mode(), self._machine.autocast():
+                return model(self._batch(indices)).logits.float().softmax(dim=1).cpu()
+        except RuntimeError as problem:
+            if not ran_out_of_memory(problem):
+                raise
+        # Only out of the except block are the failed try's tensors free: the exception holds its frames.
+        return None
+
+    def _evaluate_fewer(self, failed: int) -> None:
+        """Half as many windows at once as the `failed`; a trial is not lost for want of memory in its evaluation."""
+        free_memory(self._machine)
+        if failed <= 1:
+            raise OutOfMemory(
+                f"memory ran out on {self._machine.name} in the evaluation of a single window; free it from other "
+                f"programs, or choose a smaller model or shorter windows"
+            )
+        self._evaluation_batch = failed // 2
 
     def evaluate(self, model: nn.Module) -> dict[str, pd.DataFrame]:
         """The tables of validation and test; test is opened here and nowhere else."""

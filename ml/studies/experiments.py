@@ -83,5 +83,12 @@ def _read_trial(path: Path, baseline: Any) -> Trial:
         raise ConfigError(f"{path}: the file name is the trial's name; use letters, digits and . _ + = - only")
     values = merge(baseline.model_dump(mode="json"), read_yaml(path))
     config = read_config(type(baseline), values, str(path))
+    for name in config.of_the_study:
+        own, of_all = getattr(config, name), getattr(baseline, name)
+        if own != of_all:
+            raise ConfigError(
+                f"{path}: `{name}` is {own!r}, but trials are ranked against each other and so share it ({of_all!r}): "
+                f"take it out here, and set `trial: {{{name}: {own}}}` in the lab's studies.yaml to change it for all"
+            )
     changed = differences(baseline.identity(), config.identity())
     return Trial(name=path.stem, config=config, changes=changed, source=str(path))

@@ -31,6 +31,9 @@ Progress = Callable[[float, str], None]
 class TrialConfig(Config):
     """What one trial says. Everything but `purpose` changes numbers and is part of the trial's identity."""
 
+    of_the_study: ClassVar[tuple[str, ...]] = ()
+    """Settings that all trials share, because trials are ranked by them: only the lab's `studies.yaml` changes them."""
+
     purpose: str = ""
     """Why this trial exists, in a sentence; shown wherever the trial is."""
     seed: int = Field(default=42, ge=0)
@@ -39,6 +42,10 @@ class TrialConfig(Config):
     def identity(self) -> dict[str, Any]:
         """The settings that change numbers."""
         return self.model_dump(mode="json", exclude={"purpose"})
+
+    def content(self) -> dict[str, Any]:
+        """`identity`, where a file that a setting names stands by what is in it; it is read for that."""
+        return self.identity()
 
 
 class StudySettings(Config):
@@ -77,7 +84,10 @@ class TrialJob:
     origin: str
     """Fingerprint of the data, the features and the study's revision: everything before the trial's own settings."""
     report: Callable[[EpochNote], None]
+    """Told every epoch that is trained now."""
     stop: Callable[[], bool] = field(default=lambda: False)
+    found: Callable[[Sequence[EpochNote]], None] = field(default=lambda notes: None)
+    """Told once, before training, which epochs were trained earlier."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,7 @@ class Study(ABC):
 
     def trial_fingerprint(self, trial: Trial, origin: str, precision: str) -> str:
         """Identity of a finished trial: data, features, settings and precision; never device, workers or paths."""
-        return fingerprint(origin, trial.config.identity(), precision)
+        return fingerprint(origin, trial.config.content(), precision)
 
     def model_name(self, trial: Trial, started: dt.datetime) -> str:
         """What the trained model is called: it says what it is and when it was made (local time)."""

@@ -32,6 +32,10 @@ def _nobody(note: EpochNote) -> None:
     """Reports to nobody."""
 
 
+def _nobody_either(notes: Sequence[EpochNote]) -> None:
+    """Tells nobody what was found."""
+
+
 def _go_on() -> bool:
     return False
 
@@ -42,17 +46,20 @@ def train(
     states: Shelf,
     machine: Machine,
     *,
+    found: Callable[[Sequence[EpochNote]], None] = _nobody_either,
     report: Callable[[EpochNote], None] = _nobody,
     stop: Callable[[], bool] = _go_on,
 ) -> Trained:
     """Walk the epochs of `recipe`: those noted on `states` are found, the others trained.
 
-    `report` gets every epoch trained in this call, after its state is durable. `stop` is asked before each epoch;
-    True pauses. Raises `OutOfMemory` when not even one item fits.
+    `found` gets the notes of the epochs that were trained before, once and at the beginning; none is an empty
+    sequence. `report` gets every epoch trained in this call, after its state is durable. `stop` is asked before each
+    epoch; True pauses. Raises `OutOfMemory` when not even one item fits.
     """
     started = time.perf_counter()
     torch.set_num_threads(machine.threads)
     walk = _Walk(lesson, recipe, states, machine)
+    found(tuple(walk.history))
     status: Literal["finished", "paused", "diverged"] = "finished"
     trouble: Diverged | None = None
     while (target := walk.target()) is not None:
@@ -61,8 +68,8 @@ def train(
             break
         try:
             report(walk.advance(target))
-        except Diverged as found:
-            status, trouble = "diverged", found
+        except Diverged as problem:
+            status, trouble = "diverged", problem
             break
     history, best = walk.history, best_of(walk.history, recipe)
     return Trained(
@@ -223,7 +230,8 @@ class _Walk:
                 said = {name: float(value) for name, value in self._lesson.validate(model).items()}
         except torch.OutOfMemoryError as problem:
             raise OutOfMemory(
-                f"memory ran out on {self._machine.name} in the validation: choose a smaller batch for evaluation"
+                f"memory ran out on {self._machine.name} in the validation; free it from other programs, or choose "
+                f"a smaller model or shorter windows"
             ) from problem
         monitor = self._recipe.monitor
         if monitor not in said:

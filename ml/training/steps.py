@@ -110,7 +110,7 @@ class _Steps:
         try:
             return self._gradients(indices, micro)
         except RuntimeError as problem:
-            if not _ran_out_of_memory(problem):
+            if not ran_out_of_memory(problem):
                 raise
         # Only out of the except block are the failed step's tensors free: the exception holds its frames.
         return None
@@ -140,9 +140,7 @@ class _Steps:
         """Frees what the failed try left behind; half of its micro-batch."""
         self.out_of_memory += 1
         self._optimizer.zero_grad(set_to_none=True)
-        gc.collect()
-        if self._machine.device_type == "cuda":
-            torch.cuda.empty_cache()
+        free_memory(self._machine)
         if failed <= 1:
             raise OutOfMemory(
                 f"memory ran out on {self._machine.name} with a single item at a time; free it from other programs, "
@@ -158,5 +156,13 @@ class _Steps:
         self._generator.manual_seed(seed)
 
 
-def _ran_out_of_memory(problem: RuntimeError) -> bool:
+def free_memory(machine: Machine) -> None:
+    """Gives back what a step that ran out of memory left behind; called outside its `except`, which holds tensors."""
+    gc.collect()
+    if machine.device_type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def ran_out_of_memory(problem: RuntimeError) -> bool:
+    """Is this an allocator's refusal, and no other fault?"""
     return isinstance(problem, torch.OutOfMemoryError) or any(sign in str(problem) for sign in ALLOCATION_FAILED)

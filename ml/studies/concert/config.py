@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -37,16 +37,21 @@ class TrainingConfig(Config):
 class ConcertTrial(TrialConfig):
     """One point of the concert study."""
 
+    of_the_study: ClassVar[tuple[str, ...]] = ("select_by",)
+
     balance_strength: float = Field(default=0.5, ge=0.0, le=1.0)
     """0 draws windows as they occur, 1 draws every class equally often: weight = (N / (C * n_c)) ** strength."""
     select_by: Literal["accuracy", "macro_recall", "macro_f1"] = "accuracy"
-    """The validation metric over windows by which the best epoch and the best trial are chosen."""
+    """The validation metric over windows that chooses the best epoch and the best trial; the same for all trials."""
     window: WindowConfig = WindowConfig()
     """How recordings are cut into windows."""
     model: AstConfig = AstConfig()
     """The network."""
     training: TrainingConfig = TrainingConfig()
     """How it is trained."""
+
+    def content(self) -> dict[str, Any]:
+        return self.identity() | {"model": self.model.identity()}
 
 
 class ConcertSettings(StudySettings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,11 @@ import pandas as pd
 
 from ml.data.audio import read_mono
 from ml.data.children import map_in_children
-from ml.data.windows import PARTS, WindowConfig, cut_windows
+from ml.data.windows import LONGEST_SECONDS, PARTS, cut_windows
 from ml.features.frames import build_frames, open_frames
 from ml.studies.concert.config import ConcertSettings
 from ml.studies.study import Progress
 from ml.training.machine import processors
-
-LONGEST_WINDOW_SECONDS = 60.0
-"""Rows are kept free behind the last recording, so that a window may begin at any frame."""
 
 
 def build(
@@ -41,7 +39,7 @@ def build(
         reuse=reuse,
         stamps={row.content_hash: (row.bytes, row.modified_ns) for row in once.itertuples()},
         progress=progress,
-        min_tail_rows=int(max(LONGEST_WINDOW_SECONDS, WindowConfig().seconds) * 1000 / settings.features.hop_ms),
+        min_tail_rows=math.ceil(LONGEST_SECONDS * settings.features.frames_per_second),
     )
 
 

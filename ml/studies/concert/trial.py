@@ -28,7 +28,15 @@ def run_trial(job: TrialJob, classes: list[str]) -> Outcome:
     store = open_frames(job.features)
     windows = cut_windows(job.split, store.rows, trial.window, settings.features.frames_per_second, classes)
     lesson = ConcertLesson(job, trial, settings.features.mels, classes, store.frames, windows)
-    trained = train(lesson, _recipe(job, trial, classes), job.states, job.machine, report=job.report, stop=job.stop)
+    trained = train(
+        lesson,
+        _recipe(job, trial, classes),
+        job.states,
+        job.machine,
+        found=job.found,
+        report=job.report,
+        stop=job.stop,
+    )
     tables = {"epochs": epochs_table(trained.history)}
     selection = f"validation_{trial.select_by}"
     if trained.status != "finished" or trained.best is None or trained.best_folder is None:
@@ -112,7 +120,7 @@ def _recipe(job: TrialJob, trial: ConcertTrial, classes: list[str]) -> Recipe:
         classes,
         trial.seed,
         trial.window,
-        trial.model,
+        trial.model.identity(),
         trial.training.weight_decay,
     )
     return Recipe(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +26,10 @@ from ml.models.ast import (
     saved_extra,
     tokens,
 )
+from ml.models.hub import local_folder, weights_folder
+from ml.studies.concert.config import ConcertTrial
+from ml.studies.concert.study import CONCERT
+from ml.studies.study import Trial
 
 ROOT = Path(__file__).parents[3]
 LABELS = ("APPLAUSE", "MUSIC", "PUBLIC")
@@ -44,12 +49,12 @@ def weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def saved(folder: Path, model: nn.Module) -> Path:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     save_model(model, folder, {"note": "for a test"})
     return folder
 
 
-@pytest.mark.parametrize(("frames", "expected"), [(279, 326), (1024, 1214)])
+@pytest.mark.parametrize(("frames", "expected"), [(297, 350), (279, 326), (1024, 1214)])
 def test_tokens_of_the_base_model(frames: int, expected: int) -> None:
     assert tokens(frames, 128) == expected
     with torch.device("meta"):
@@ -190,10 +195,45 @@ def test_weights_that_are_missing_or_of_another_kind_are_not_made_up(tmp_path: P
         build_ast(config, frames=64, mels=48, labels=LABELS, seed=1)
 
 
-@pytest.mark.parametrize("pretrained", ["no such folder", "./models/ast", "/nowhere/at/all", "owner/"])
-def test_what_is_neither_folder_nor_name(pretrained: str) -> None:
-    with pytest.raises(ModelUnavailable, match="no such folder, and no name on the hub"):
-        build_ast(AstConfig(pretrained=pretrained), frames=64, mels=48, labels=LABELS, seed=1)
+@pytest.mark.parametrize("pretrained", ["no such folder", "./models/ast", "../ast", "models/mine/ast", "owner/", ""])
+def test_what_is_neither_whole_path_nor_name(pretrained: str) -> None:
+    with pytest.raises(ValueError, match=r"neither the whole path of a folder .*, nor a name on the hub"):
+        AstConfig(pretrained=pretrained)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = AstConfig(pretrained=str(tmp_path / "gone"))
+    assert config.identity() == config.model_dump(mode="json"), "looking is allowed, training is not"
+    with pytest.raises(ModelUnavailable, match="gone, which is not there; correct the path"):
+        build_ast(config, frames=64, mels=48, labels=LABELS, seed=1)
+    saved(tmp_path / "owner" / "name", tiny())
+    monkeypatch.chdir(tmp_path)
+    assert local_folder("owner/name") is None, "a name on the hub is one in whatever folder a program is started"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert weights_folder("~/owner/name") == tmp_path / "owner" / "name"
+
+
+def test_local_weights_are_what_they_say_not_where_they_lie(tmp_path: Path) -> None:
+    one = saved(tmp_path / "one", tiny())
+    other = shutil.copytree(one, tmp_path / "other")
+    before = AstConfig(pretrained=str(one)).identity()
+    assert AstConfig(pretrained=str(other)).identity() == before and str(one) not in str(before)
+
+    changed = load_file(other / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in changed.items()}, other / "model.safetensors")
+    os.utime(other / "model.safetensors", ns=(1, 1))
+    after = AstConfig(pretrained=str(other)).identity()
+    assert after != before and after.keys() == before.keys()
+    (one / "config.json").write_text((one / "config.json").read_text(encoding="utf-8") + " ", encoding="utf-8")
+    assert AstConfig(pretrained=str(one)).identity() not in (before, after)
+
+    trial = Trial("any", ConcertTrial(model=AstConfig(pretrained=str(one))), {}, "")
+    moved = Trial("any", ConcertTrial(model=AstConfig(pretrained=str(one.rename(tmp_path / "moved")))), {}, "")
+    marks = [CONCERT.trial_fingerprint(moved, "origin", "fp32"), CONCERT.trial_fingerprint(trial, "origin", "fp32")]
+    assert marks[0] != marks[1], "the old place is empty now"
+    back = Trial("any", ConcertTrial(model=AstConfig(pretrained=str((tmp_path / "moved").rename(one)))), {}, "")
+    assert CONCERT.trial_fingerprint(back, "origin", "fp32") == marks[0]
 
 
 UNREACHABLE = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ml.config import ConfigError
-from ml.studies.concert.config import ConcertSettings
+from ml.studies.concert.config import ConcertSettings, ConcertTrial
 from ml.studies.concert.study import CONCERT
 from ml.studies.experiments import Trials, load_trials, natural, read_settings, same_settings
 
@@ -69,6 +69,9 @@ def test_two_files_of_one_name_and_one_setting_under_two_names(tmp_path: Path) -
         ("training: {epochs: many}", "`training.epochs` is 'many': input should be a valid integer"),
         ("training: {epochs: 2.5}", "`training.epochs` is 2.5"),
         ("training: 3", "`training` is 3"),
+        ("window: {seconds: 60.5}", "`window.seconds` is 60.5: input should be less than or equal to 60"),
+        ("select_by: macro_f1", "trials are ranked against each other and so share it ('accuracy'): take it out here"),
+        ("model: {pretrained: models/mine/ast}", "`model.pretrained` is 'models/mine/ast': value error, neither the"),
         ("balance_strength: 1.2", "`balance_strength` is 1.2: input should be less than or equal to 1"),
         ("balance_strength: '0.2'", "`balance_strength` is '0.2': input should be a valid number"),
         ("select_by: luck", "`select_by` is 'luck': input should be 'accuracy', 'macro_recall' or 'macro_f1'"),
@@ -84,6 +87,17 @@ def test_a_bad_file_costs_itself_alone_and_says_where_what_and_what_is_allowed(
     assert [problem.startswith(f"{tmp_path / 'bad.yaml'}: ") for problem in found.problems] == [True]
     assert said in found.problems[0]
     assert found.named("good") and len(found.trials) == 6
+
+
+def test_what_chooses_is_set_for_all_trials_at_once_and_is_part_of_what_a_trial_is(tmp_path: Path) -> None:
+    settings = ConcertSettings(trial=ConcertTrial(select_by="macro_f1"))
+    found = trials(tmp_path, settings, same="select_by: macro_f1", other="select_by: accuracy")
+    (problem,) = found.problems
+    assert "set `trial: {select_by: accuracy}` in the lab's studies.yaml to change it for all" in problem
+    assert {trial.config.model_dump()["select_by"] for trial in found.trials} == {"macro_f1"}
+    before = trials(tmp_path / "before").named("balance_0.25")
+    marks = {CONCERT.trial_fingerprint(one, "origin", "fp32") for one in (before, found.named("balance_0.25"))}
+    assert len(marks) == 2
 
 
 def test_a_name_that_cannot_be_a_partition_is_refused(tmp_path: Path) -> None:

@@ -63,8 +63,10 @@ def test_stopped_at_a_border_and_continued_nothing_differs(tmp_path: Path, borde
     assert (paused.status, len(paused.history), paused.epochs_trained) == ("paused", border, border)
     torch.rand(17)  # whatever another program part drew meanwhile must not matter
     lesson = TinyLesson()
-    ended = train(lesson, recipe(4), shelf, CPU)
+    found: list[int] = []
+    ended = train(lesson, recipe(4), shelf, CPU, found=lambda notes: found.extend(note.epoch for note in notes))
 
+    assert found == list(range(1, border + 1)), "told before training which epochs are there"
     assert lesson.trained == list(range(border + 1, 5))
     assert told(ended.history) == told(whole.history)
     assert digest_at(ended.best_folder, lesson) == digest_at(whole.best_folder, lesson)
