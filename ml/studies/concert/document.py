@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,20 +12,26 @@ from typing import Any
 import pandas as pd
 
 from ml.studies.concert.pictures import strengths
+from ml.studies.standing import comparable, left_out
+
+log = logging.getLogger(__name__)
 
 
 def export(
     folder: Path, leaderboard: pd.DataFrame, per_class: pd.DataFrame, models: Mapping[str, Path], *, pth: bool
 ) -> list[Path]:
-    """Write `experiment_results.json`, and per model `NAME.safetensors` with `NAME.json` beside it.
+    """Write `experiment_results.json`, and per model of the present data `NAME.safetensors` with `NAME.json` beside it.
 
     `pth` adds `NAME.pth`, a state dict for programs that load nothing else.
     """
+    if note := left_out(leaderboard):
+        log.warning("%s", note)
+    older = set(leaderboard["model_name"]) - set(comparable(leaderboard)["model_name"])
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / "experiment_results.json"
     _replace(results, json.dumps(experiment_results(leaderboard, per_class), indent=2, ensure_ascii=False) + "\n")
     written = [results]
-    for name, model in sorted(models.items()):
+    for name, model in sorted((name, model) for name, model in models.items() if name not in older):
         for source, suffix in (("model.safetensors", ".safetensors"), ("config.json", ".json")):
             target = folder / f"{name}{suffix}"
             beside = target.with_name(f".{target.name}.part")
@@ -38,6 +45,8 @@ def export(
 
 def experiment_results(leaderboard: pd.DataFrame, per_class: pd.DataFrame) -> list[dict[str, Any]]:
     """One entry per balance strength; accuracies in percent of windows, time in minutes."""
+    leaderboard = comparable(leaderboard)
+    per_class = per_class[per_class["trial"].isin(leaderboard["trial"])]
     strength = strengths(leaderboard)
     part = "test" if (per_class["part"] == "test").any() else "validation"
     recalls = per_class[(per_class["part"] == part) & (per_class["level"] == "window")]

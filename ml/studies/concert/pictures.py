@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ml.studies.pictures import new_figure, png
+from ml.studies.standing import comparable, left_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 def trade_off(leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.DataFrame) -> dict[str, bytes]:
     """Recall of the most and of the least frequent class over the balance strength, on test where there is one."""
+    note = left_out(leaderboard)
+    leaderboard = comparable(leaderboard)
+    per_class = per_class[per_class["trial"].isin(leaderboard["trial"])]
     by_minutes = inventory.sort_values("minutes")["class"]
     frequent, rare = str(by_minutes.iloc[-1]), str(by_minutes.iloc[0])
     part = "test" if (per_class["part"] == "test").any() else "validation"
@@ -26,6 +30,7 @@ def trade_off(leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.
     axes.set_ylabel(f"recall, % of {part} windows")
     axes.set_ylim(0, 102)
     axes.legend()
+    axes.set_title(note, fontsize="small")
     return {f"{frequent} against {rare}": png(figure)}
 
 

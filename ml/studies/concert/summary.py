@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ml.studies.concert.pictures import strengths
+from ml.studies.standing import comparable, left_out
 
 WEAK = 0.7
 """Recall below which a class is called weak."""
@@ -18,6 +19,9 @@ NOTICEABLE = 0.02
 
 def summary(leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.DataFrame) -> str:
     """The experiment summary; accuracies are percent of test windows (of validation where there is no test)."""
+    note = left_out(leaderboard)
+    leaderboard = comparable(leaderboard)
+    per_class = per_class[per_class["trial"].isin(leaderboard["trial"])]
     part = "test" if (per_class["part"] == "test").any() else "validation"
     recalls = per_class[(per_class["part"] == part) & (per_class["level"] == "window")]
     strength = strengths(leaderboard)
@@ -25,7 +29,7 @@ def summary(leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.Da
     shares = inventory.set_index("class")["minutes"] / inventory["minutes"].sum()
     first = dict(_recall_of(recalls, order.iloc[0]["trial"]))
     width = max(len(name) for name in recalls["class"]) + 1
-    lines = ["=== EXPERIMENT SUMMARY ===", ""]
+    lines = ["=== EXPERIMENT SUMMARY ===", "", *([note, ""] if note else [])]
     for row in order.itertuples():
         lines += [
             f"Balance Strength: {row.strength:.2f}",

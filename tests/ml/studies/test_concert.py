@@ -18,6 +18,7 @@ from ml.models.ast import build_ast, save_model
 from ml.models.ast_config import AstConfig
 from ml.studies.concert.config import ConcertSettings, ConcertTrial
 from ml.studies.concert.estimate import estimate
+from ml.studies.concert.pictures import trade_off
 from ml.studies.concert.study import CONCERT
 from ml.studies.concert.summary import summary
 from ml.studies.study import Trial
@@ -82,6 +83,8 @@ def boards() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
                 "study": "concert",
                 "trial": name,
                 "rank": rank,
+                "current_data": True,
+                "model_name": f"ast_balance{strength:.2f}_20251006_170530",
                 "config": {"balance_strength": strength},
                 "train_accuracy": 0.98764,
                 "validation_accuracy": 0.94,
@@ -93,6 +96,7 @@ def boards() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         )
         classes += [
             {"study": "concert", "trial": name, "part": "test", "level": "window", "class": label, "recall": recall}
+            | {"low": recall - 0.1, "high": recall}
             for label, recall in zip(NAMES, recalls[strength], strict=True)
         ]
     minutes = pd.DataFrame({"class": NAMES, "minutes": (167.89, 874.63, 261.90, 81.72, 25.03)})
@@ -153,6 +157,30 @@ def test_the_exported_list_has_the_documents_fields_in_percent(tmp_path: Path) -
     assert torch.equal(loaded["classifier.dense.weight"], model.state_dict()["classifier.dense.weight"])
     assert sum(weight.numel() for weight in loaded.values()) == sum(one.numel() for one in model.parameters())
     assert CONCERT.export_document(tmp_path / "to", board, classes, {name: folder}, pth=True) == written, "again"
+
+
+def test_trials_of_older_data_are_left_out_and_it_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    board, classes, minutes = boards()
+    board.loc[board["trial"] == "balance_1.00", "current_data"] = False
+    text = summary(board, classes, minutes)
+    assert "1 trial of older data is left out; to refresh: nocturne run concert" in text.splitlines()
+    assert "Balance Strength: 1.00" not in text and "Balance Strength: 0.00" in text
+    assert "older data" not in summary(*boards())
+
+    fewer = board[board["current_data"]], classes[classes["trial"] != "balance_1.00"]
+    assert trade_off(board, classes, minutes) != trade_off(*fewer, minutes), "the picture says so too"
+
+    models = {}
+    for name in ("ast_balance0.50_20251006_170530", "ast_balance1.00_20251006_170530"):
+        models[name] = tmp_path / name
+        models[name].mkdir()
+        for file in ("model.safetensors", "config.json"):
+            (models[name] / file).write_text(name, encoding="utf-8")
+    written = CONCERT.export_document(tmp_path / "to", board, classes, models, pth=False)
+    entries = json.loads(written[0].read_text(encoding="utf-8"))
+    assert [entry["balance_strength"] for entry in entries] == [0.0, 0.5]
+    assert {path.stem for path in written[1:]} == {"ast_balance0.50_20251006_170530"}
+    assert "1 trial of older data is left out" in caplog.text
 
 
 def test_the_estimate_counts_windows_epochs_and_states() -> None:
