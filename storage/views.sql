@@ -45,6 +45,9 @@ finished AS (
         data_fingerprint IS NOT DISTINCT FROM
             first_value(data_fingerprint) OVER (PARTITION BY study ORDER BY ended DESC NULLS LAST, trial)
             AS current_data,
+        selection_metric IS NOT DISTINCT FROM
+            first_value(selection_metric) OVER (PARTITION BY study ORDER BY ended DESC NULLS LAST, trial)
+            AS current_metric,
         CASE WHEN coalesce(higher_is_better, true) THEN -selection_value ELSE selection_value END AS cost
     FROM trials
     WHERE status = 'finished'
@@ -52,7 +55,8 @@ finished AS (
 ranked AS (
     SELECT
         *,
-        row_number() OVER (PARTITION BY study ORDER BY current_data DESC, cost ASC NULLS LAST, trial) AS rank
+        row_number() OVER (PARTITION BY study ORDER BY current_data DESC, current_metric DESC, cost ASC NULLS LAST, trial)
+            AS rank
     FROM finished
 )
 SELECT
@@ -75,7 +79,7 @@ COMMENT ON VIEW leaderboard IS
     'One row per finished trial, the best first: chosen on validation, with what the test part says beside it.';
 COMMENT ON COLUMN leaderboard.study IS 'study: one question about one body of data';
 COMMENT ON COLUMN leaderboard.rank IS
-    'place by selection_value within the study; trials of older data come last; ties in order of name';
+    'place by selection_value within the study; older data, then another metric come last; ties in order of name';
 COMMENT ON COLUMN leaderboard.trial IS 'trial: one configuration of a study';
 COMMENT ON COLUMN leaderboard.is_best IS 'whether it is the winner of its study';
 COMMENT ON COLUMN leaderboard.current_data IS

@@ -84,6 +84,20 @@ def test_lower_is_better_where_the_account_says_so_and_old_data_come_last(tmp_pa
     assert board["test_accuracy"].isna().all() and board["worst_class"].isna().all()
 
 
+def test_a_value_of_another_metric_is_not_ranked_among_them(tmp_path: Path) -> None:
+    lab = Lab.open(tmp_path / "lab")
+    records = Records(lab)
+    said = [("a", 0.99, "validation_accuracy", 1), ("b", 0.6, "validation_macro_f1", 2)]
+    said += [("c", 0.7, "validation_macro_f1", 3)]
+    for trial, value, metric, hour in said:
+        with records.begin("s", trial, "r") as attempt:
+            ended = f"2026-01-02T0{hour}:00:00+00:00"
+            attempt.commit(night.account(0.5, selection_value=value, selection_metric=metric, ended=ended), {})
+    publish(lab)
+    board = read(lab, "leaderboard")
+    assert list(board["trial"]) == ["c", "b", "a"] and list(board["is_best"]) == [True, False, False]
+
+
 def test_the_inventory_counts_four_units(published: Lab) -> None:
     shown = read(published, "inventory_by_class").set_index("class")
     assert shown.loc["APPLAUSE", ["files", "recordings", "warned", "rejected"]].tolist() == [19, 19, 1, 1]
