@@ -2,8 +2,8 @@
 
 Gong, Chung, Glass: AST: Audio Spectrogram Transformer, Interspeech 2021. A spectrogram `(batch, frames, mels)` is cut
 into overlapping squares; 1024 frames of 128 mels give 12 x 101 of them, and with the class and the distillation token
-1,214 tokens. A window of 2.97 s has 279 frames and 326 tokens: padding it to 1024 frames would make a model see silence
-for most of its work. So the position embedding is interpolated to the windows' own length instead.
+1,214 tokens. A window of 2.97 s has 297 frames, one per 10 ms, and 350 tokens: padding it to 1024 frames would make a
+model see silence for most of its work. So the position embedding is interpolated to the windows' own length instead.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def measure_threads(precision: Literal["fp32", "bf16"], budget_seconds: float = 
         return {1: 0.0}
     before = torch.get_num_threads()
     rounds: dict[int, list[float]] = {threads: [] for threads in candidates}
-    inputs, first, second = torch.zeros(326, 768), torch.zeros(1536, 768), torch.zeros(768, 1536)
+    inputs, first, second = torch.zeros(350, 768), torch.zeros(1536, 768), torch.zeros(768, 1536)
     try:
         end = time.perf_counter() + budget_seconds
         # In turns, so that a neighbour's burst of work hits every candidate alike; the first round only warms up.

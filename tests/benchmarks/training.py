@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ml.data.windows import WindowConfig
+from ml.features.fbank import FbankConfig
 from ml.models.ast import AstConfig, build_ast, tokens
 from ml.training.engine import EpochNote, Machine, Recipe, train
 from ml.training.keys import epoch_seed
@@ -27,8 +29,11 @@ from ml.training.machine import MachineConfig, measure_threads, processor_has_bf
 from ml.training.optimizers import adamw
 from tests.ml.training.shelf import FolderShelf
 
-SIZED, PADDED, MELS = 279, 1024, 128
-"""Frames of a window of 2.97 s, frames that the pretrained AST was made for, mel bands."""
+WINDOW, FBANK = WindowConfig(), FbankConfig()
+SIZED, PADDED, MELS = round(WINDOW.seconds * FBANK.frames_per_second), 1024, FBANK.mels
+"""Frames of a window as the product cuts it, frames that the pretrained AST was made for, mel bands."""
+QUOTED = 1 + int(WINDOW.seconds * 48_000) // 512
+"""Frames of the same window at a hop of 512 samples at 48 kHz, as this comparison is usually quoted."""
 LAYERS, BATCH = 2, 2
 """AST in base width, but with these few layers and windows, so that a step on a processor takes part of a second."""
 LABELS = ("APPLAUSE", "MUSIC", "PUBLIC", "SPEECH", "TUNING")
@@ -102,9 +107,11 @@ def threads(table: Table) -> None:
 
 def ast(table: Table, precision: str) -> None:
     print(f"AST, base width, {LAYERS} layers, batch {BATCH}, forward + backward + AdamW, {precision}:")
-    sized, padded = medians([ast_step(SIZED, precision), ast_step(PADDED, precision)], rounds=4)
-    tokens_said = f"{tokens(SIZED, MELS)} instead of {tokens(PADDED, MELS)} tokens"
-    table.row(f"sized to 2.97 s against padded to 10.24 s ({tokens_said})", padded / sized, "times", 3.0)
+    lengths = [SIZED, QUOTED, PADDED]
+    sized, quoted, padded = medians([ast_step(frames, precision) for frames in lengths], rounds=4)
+    for what, frames, seconds in (("sized", SIZED, sized), ("hop of 512 at 48 kHz", QUOTED, quoted)):
+        shape = f"{frames} frames, {tokens(frames, MELS)} tokens"
+        table.row(f"{what} ({shape}) against padded ({tokens(PADDED, MELS)} tokens)", padded / seconds, "times", 3.0)
     eager, sdpa = medians([ast_step(PADDED, precision, attention="eager"), ast_step(PADDED, precision)], rounds=3)
     table.row(f"sdpa against eager attention, {tokens(PADDED, MELS)} tokens", eager / sdpa, "times", 1.2)
     eager, sdpa = medians([ast_step(SIZED, precision, attention="eager"), ast_step(SIZED, precision)], rounds=5)
