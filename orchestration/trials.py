@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
-import os
 import sys
 import time
 import traceback
@@ -17,24 +16,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from ml.config import fingerprint
 from ml.studies.study import Outcome, Study, Trial, TrialJob
-from ml.training import gpu
 from orchestration.failures import may_pass, sentence
+from orchestration.lease import machine_lease
 from orchestration.resources import Bench, NotReady
-from storage import durable
-from storage.artifacts import Shelf
+from orchestration.telling import Telling
 from storage.records import Attempt, Record, TrialBusy
 from storage.results import publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-    from ml.training.engine import EpochNote
-    from ml.training.machine import Machine
 
 Say = Callable[[str], None]
 
@@ -120,27 +112,22 @@ def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: st
     with _begin(bench, study, name, run_id, say) as attempt:
         if found := finished():  # another process answered it while this one waited for the trial
             return _found(bench, found, say)
-        with machine_lease(bench, f"{study.name} {name}", say):
-            _say_who_holds_the_gpu(machine, say)
-            notes: list[EpochNote] = []
-            walked = _Walked(bench.shelf("states"))
-
-            def report(note: EpochNote) -> None:
-                notes.append(note)
-                say(_epoch_line(name, study.planned_epochs(trial), notes))
-
+        with machine_lease(bench.lab, machine, f"{study.name} {name}", say):
+            telling = Telling(name, study.planned_epochs(trial), say)
             job = TrialJob(
                 trial=trial,
                 settings=settings,
                 split=data.split,
                 features=features,
-                states=walked,
+                states=bench.shelf("states"),
                 machine=machine,
                 origin=fingerprint(origin, forced_by) if forced_by else origin,
-                report=report,
+                found=telling.found,
+                report=telling.report,
+                progress=telling.progress,
             )
             account = _account(study, trial, job, run_id, forced_by, identity, data.fingerprint, data.features_key)
-            return _compute(bench, study, job, attempt, account, notes, walked, say)
+            return _compute(bench, study, job, attempt, account, telling, say)
 
 
 def _named(bench: Bench, study: Study, name: str) -> Trial:
@@ -151,27 +138,6 @@ def _named(bench: Bench, study: Study, name: str) -> Trial:
             return trial
     why = next((said for said in found.problems if f"{name}.y" in said), "its file is gone; no trial has this name now")
     raise TrialFailed(name, why, again=False)
-
-
-class _Walked:
-    """The states of epochs, and how far the trial that walks them has come: found epochs count like trained ones."""
-
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf, self.epochs = shelf, 0
-
-    def note(self, key: str) -> dict[str, Any] | None:
-        said = self._shelf.note(key)
-        self.epochs = max(self.epochs, (said or {}).get("epoch", 0))
-        return said
-
-    def find(self, key: str) -> Path | None:
-        return self._shelf.find(key)
-
-    def build(self, key: str, write: Callable[[Path], dict[str, Any] | None]) -> Path:
-        return self._shelf.build(key, write)
-
-    def drop(self, key: str) -> None:
-        self._shelf.drop(key)
 
 
 @contextmanager
@@ -198,8 +164,7 @@ def _compute(
     job: TrialJob,
     attempt: Attempt,
     account: dict[str, Any],
-    notes: list[EpochNote],
-    walked: _Walked,
+    telling: Telling,
     say: Say,
 ) -> Answer:
     started = time.perf_counter()
@@ -214,8 +179,8 @@ def _compute(
             "status": "paused" if interrupted else "failed",
             "error": said if interrupted else f"{said}\n{traceback.format_exc(limit=-6)}",
             "again": interrupted or may_pass(problem),
-            "epochs_done": max([walked.epochs, *(note.epoch for note in notes)]),
-            "epochs_trained": len(notes),
+            "epochs_done": telling.done,
+            "epochs_trained": len(telling.trained),
             "seconds_spent": time.perf_counter() - started,
         }
         try:
@@ -295,49 +260,6 @@ def _result(bench: Bench, outcome: Outcome) -> dict[str, Any]:
         "selection_metric": outcome.selection_metric,
         "selection_value": outcome.selection_value,
     }
-
-
-@contextmanager
-def machine_lease(bench: Bench, what: str, say: Say) -> Iterator[None]:
-    """One trial at a time on the machine of this lab, whoever asks: a second one waits and says for what.
-
-    The kernel frees the lease of a killed process.
-    """
-    holder = bench.lab.locks / "machine.holder.json"
-    lock = FileLock(bench.lab.locks / "machine.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        said = durable.read_sealed(holder) if holder.is_file() else {"what": "another trial", "pid": "?"}
-        say(f"the machine is busy with {said['what']} (process {said['pid']}); waiting for it")
-        lock.acquire()
-    try:
-        durable.write_sealed(holder, {"what": what, "pid": os.getpid(), "since": _now()})
-        yield
-    finally:
-        lock.release()
-
-
-def _say_who_holds_the_gpu(machine: Machine, say: Say) -> None:
-    """Another program on the GPU is named before the trial starts: it may be why memory runs out or time runs away."""
-    if machine.device.startswith("cuda"):
-        others = gpu.describe(gpu.holders())
-        if others:
-            say(others)
-
-
-def _epoch_line(name: str, planned: int, notes: list[EpochNote]) -> str:
-    """An epoch in a line, with the time that the rest of the trial will take at this pace."""
-    note = notes[-1]
-    shown = ", ".join(
-        f"{part} {metric} {value:.4g}"
-        for part, metrics in (("train", note.train), ("validation", note.validation))
-        for metric, value in metrics.items()
-        if metric in ("loss", "accuracy")
-    )
-    left = (planned - note.epoch) * sum(each.seconds for each in notes) / len(notes)
-    rest = f"; about {left / 60:.0f} min left" if left >= 60 else ""
-    return f"{name}: epoch {note.epoch} of {planned} in {note.seconds:.1f} s; {shown}{rest}"
 
 
 def _now() -> str:

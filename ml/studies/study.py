@@ -85,6 +85,8 @@ class TrialJob:
     """Fingerprint of the data, the features and the study's revision: everything before the trial's own settings."""
     report: Callable[[EpochNote], None]
     """Told every epoch that is trained now."""
+    progress: Callable[[int, float], None] = field(default=lambda epoch, share: None)
+    """Told the epoch and the share of it that is done, after every step."""
     stop: Callable[[], bool] = field(default=lambda: False)
     found: Callable[[Sequence[EpochNote]], None] = field(default=lambda notes: None)
     """Told once, before training, which epochs were trained earlier."""

@@ -28,12 +28,8 @@ from ml.training.steps import train_epoch
 __all__ = ["EpochNote", "Lesson", "Machine", "OutOfMemory", "Recipe", "Shelf", "Trained", "never", "train"]
 
 
-def _nobody(note: EpochNote) -> None:
-    """Reports to nobody."""
-
-
-def _nobody_either(notes: Sequence[EpochNote]) -> None:
-    """Tells nobody what was found."""
+def _silent(*told: object) -> None:
+    """Tells nobody."""
 
 
 def _go_on() -> bool:
@@ -46,19 +42,21 @@ def train(
     states: Shelf,
     machine: Machine,
     *,
-    found: Callable[[Sequence[EpochNote]], None] = _nobody_either,
-    report: Callable[[EpochNote], None] = _nobody,
+    found: Callable[[Sequence[EpochNote]], None] = _silent,
+    report: Callable[[EpochNote], None] = _silent,
+    progress: Callable[[int, float], None] = _silent,
     stop: Callable[[], bool] = _go_on,
 ) -> Trained:
     """Walk the epochs of `recipe`: those noted on `states` are found, the others trained.
 
     `found` gets the notes of the epochs that were trained before, once and at the beginning; none is an empty
-    sequence. `report` gets every epoch trained in this call, after its state is durable. `stop` is asked before each
-    epoch; True pauses. Raises `OutOfMemory` when not even one item fits.
+    sequence. `report` gets every epoch trained in this call, after its state is durable. `progress` gets the epoch and
+    the share of it that is done after every step, so it must be quick. `stop` is asked before each epoch; True pauses.
+    Raises `OutOfMemory` when not even one item fits.
     """
     started = time.perf_counter()
     torch.set_num_threads(machine.threads)
-    walk = _Walk(lesson, recipe, states, machine)
+    walk = _Walk(lesson, recipe, states, machine, progress)
     found(tuple(walk.history))
     status: Literal["finished", "paused", "diverged"] = "finished"
     trouble: Diverged | None = None
@@ -107,8 +105,16 @@ def _better(value: float, other: float, higher_is_better: bool) -> bool:
 class _Walk:
     """Where a trial stands on its chain of states."""
 
-    def __init__(self, lesson: Lesson, recipe: Recipe, states: Shelf, machine: Machine) -> None:
+    def __init__(
+        self,
+        lesson: Lesson,
+        recipe: Recipe,
+        states: Shelf,
+        machine: Machine,
+        progress: Callable[[int, float], None],
+    ) -> None:
         self._lesson, self._recipe, self._states, self._machine = lesson, recipe, states, machine
+        self._progress = progress
         self.history: list[EpochNote] = []
         self.trained = 0
         self.standing = 0
@@ -148,6 +154,7 @@ class _Walk:
                 epoch=epoch,
                 settings=settings,
                 micro_batch=self._micro_batch(epoch),
+                progress=self._progress,
             )
             # An epoch that is made again has its account already: it is told once, and stays what it was.
             validation = known.validation if known else self._validate(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,7 @@ def train_epoch(
     epoch: int,
     settings: dict[str, Any],
     micro_batch: int | None,
+    progress: Callable[[int, float], None],
 ) -> EpochSums:
     """Trains `model` in place, at most `micro_batch` items at once. Raises `Diverged` and `OutOfMemory`."""
     if "lr" in settings:
@@ -56,6 +58,7 @@ def train_epoch(
     steps = _Steps(lesson, recipe, machine, model, optimizer, seed=epoch_seed(recipe.seed, epoch))
     for start in range(0, len(order), batch):
         micro = steps.take(order[start : start + batch], micro)
+        progress(epoch, min(1.0, (start + batch) / len(order)))
     steps.ledger.settle()
     means = {name: value / len(order) for name, value in steps.ledger.sums.items() if name != NORM}
     return EpochSums(

@@ -35,6 +35,7 @@ def run_trial(job: TrialJob, classes: list[str]) -> Outcome:
         job.machine,
         found=job.found,
         report=job.report,
+        progress=job.progress,
         stop=job.stop,
     )
     tables = {"epochs": epochs_table(trained.history)}

@@ -1,0 +1,39 @@
+"""The machine of a lab is lent to one trial at a time, whoever asks: a backfill, a night, the command line."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from ml.training import gpu
+from storage import durable
+from storage.lab import Lab
+
+if TYPE_CHECKING:
+    from ml.training.machine import Machine
+
+
+@contextmanager
+def machine_lease(lab: Lab, machine: Machine, what: str, say: Callable[[str], None]) -> Iterator[None]:
+    """The machine for `what`; a second one waits and says for what. The kernel frees the lease of a killed process."""
+    holder = lab.locks / "machine.holder.json"
+    lock = FileLock(lab.locks / "machine.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        said = durable.read_sealed(holder) if holder.is_file() else {"what": "another trial", "pid": "?"}
+        say(f"the machine is busy with {said['what']} (process {said['pid']}); waiting for it")
+        lock.acquire()
+    try:
+        since = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        durable.write_sealed(holder, {"what": what, "pid": os.getpid(), "since": since})
+        if machine.device.startswith("cuda") and (others := gpu.describe(gpu.holders())):
+            say(others)  # another program may be why memory runs out, or time runs away
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,54 @@
+"""What a person hears of a trial while it is being trained, and how far it has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ml.training.engine import EpochNote
+
+PACE_SECONDS = 60.0
+"""An epoch that takes longer says this often how far it is."""
+
+
+class Telling:
+    """Hears of every epoch from the engine and says what is worth saying."""
+
+    def __init__(self, trial: str, planned: int, say: Callable[[str], None]) -> None:
+        self._trial, self._planned, self._say = trial, planned, say
+        self._epoch, self._began, self._said = 0, 0.0, 0.0
+        self.done = 0
+        """Epochs that the trial has, found and trained."""
+        self.trained: list[EpochNote] = []
+
+    def found(self, notes: Sequence[EpochNote]) -> None:
+        """Epochs that were trained before."""
+        self.done = len(notes)
+        if notes:
+            self._say(f"{self._trial}: goes on after epoch {self.done} of {self._planned}, which is kept")
+
+    def report(self, note: EpochNote) -> None:
+        """An epoch in a line, with the time that the rest of the trial will take at this pace."""
+        self.trained.append(note)
+        self.done = max(self.done, note.epoch)
+        shown = ", ".join(
+            f"{part} {metric} {value:.4g}"
+            for part, metrics in (("train", note.train), ("validation", note.validation))
+            for metric, value in metrics.items()
+            if metric in ("loss", "accuracy")
+        )
+        left = (self._planned - note.epoch) * sum(each.seconds for each in self.trained) / len(self.trained)
+        rest = f"; about {left / 60:.0f} min left" if left >= 60 else ""
+        self._say(f"{self._trial}: epoch {note.epoch} of {self._planned} in {note.seconds:.1f} s; {shown}{rest}")
+
+    def progress(self, epoch: int, share: float) -> None:
+        """Now and then, how far a long epoch is and when it will end."""
+        now = time.monotonic()
+        if epoch != self._epoch:
+            self._epoch, self._began, self._said = epoch, now, now
+        elif now - self._said >= PACE_SECONDS and share < 1:
+            self._said = now
+            left = (now - self._began) * (1 - share) / share
+            self._say(f"{self._trial}: epoch {epoch} is at {100 * share:.0f} %, about {left / 60:.0f} min left of it")
