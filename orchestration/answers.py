@@ -8,24 +8,13 @@ from typing import TYPE_CHECKING
 
 from ml.config import fingerprint
 from ml.metrics.comparison import compare_with_leader
-from ml.studies.study import Study
+from ml.studies.study import Results, Study
 from orchestration.resources import Bench, NotReady
 from storage.query import query
 from storage.results import publish
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True)
-class Standing:
-    """The leaderboard of a study with everything that explains it."""
-
-    leaderboard: pd.DataFrame
-    """Best on validation first; `config` is the trial's settings."""
-    per_class: pd.DataFrame
-    inventory: pd.DataFrame
-    comparisons: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -38,20 +27,22 @@ class BestModel:
     selection: str
 
 
-def standing(bench: Bench, study: Study) -> Standing:
+def standing(bench: Bench, study: Study) -> Results:
     """The published results of a study; refuses where there are none."""
 
     def ask(view: str) -> pd.DataFrame:
-        return query(bench.lab, f"select * from {view} where study = ?", [study.name])  # noqa: S608 - literals below
+        if not view.isidentifier():
+            raise ValueError(f"{view!r} is no name of a table or view")
+        return query(bench.lab, f"select * from {view} where study = ?", [study.name])  # noqa: S608 - a name, see above
 
     board = ask("leaderboard").sort_values("rank")
     if not len(board):
         raise NotReady(f"the study {study.name} has no finished trial yet: `nocturne run {study.name}`")
     board["config"] = [_account(bench, study, name)["config"] for name in board["trial"]]
-    return Standing(board, ask("per_class"), ask("inventory_by_class"), ask("comparisons"))
+    return Results(board, ask("per_class"), ask("inventory_by_class"), ask("comparisons"), ask)
 
 
-def compare(bench: Bench, study: Study) -> Standing:
+def compare(bench: Bench, study: Study) -> Results:
     """Compare every finished trial of the present data with the leader, recording by recording; keep and publish it."""
     before = standing(bench, study)
     leader = str(before.leaderboard.iloc[0]["trial"])

@@ -69,8 +69,7 @@ def summary(study: StudyName) -> None:
     from orchestration.answers import standing
 
     chosen = _study(study)
-    now = standing(_bench(), chosen)
-    print(chosen.summary(now.leaderboard, now.per_class, now.inventory))
+    print(chosen.summary(standing(_bench(), chosen)))
 
 
 @app.command()
@@ -108,8 +107,7 @@ def export(
 
         raise ConfigError(f"--format {format}: there is `document` only")
     chosen, bench = _study(study), _bench()
-    now = standing(bench, chosen)
-    written = chosen.export_document(folder, now.leaderboard, now.per_class, model_folders(bench, chosen), pth=pth)
+    written = chosen.export_document(folder, standing(bench, chosen), model_folders(bench, chosen), pth=pth)
     for path in written:
         print(path)
 

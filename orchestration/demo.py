@@ -33,8 +33,7 @@ def run_demo(folder: Path) -> int:
         if code == 0:
             from orchestration.answers import standing
 
-            now = standing(bench, study)
-            print(f"\n{study.summary(now.leaderboard, now.per_class, now.inventory)}\n")
+            print(f"\n{study.summary(standing(bench, study))}\n")
     if worst == INTERRUPTED:
         return worst
     lab = bench.lab.root

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ml.studies.study import Study
+from ml.studies.study import Results, Study
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from orchestration.answers import BestModel, Standing
+    from orchestration.answers import BestModel
     from storage.records import Record
 
 VOICE = logging.getLogger("nocturne")
@@ -138,9 +138,9 @@ def class_table(metrics: pd.DataFrame) -> pd.DataFrame:
     return table.round(1).reset_index().rename(columns={"class": f"class ({part}, % of windows)"})
 
 
-def leaderboard(study: Study, now: Standing) -> dg.MaterializeResult:
+def leaderboard(study: Study, now: Results) -> dg.MaterializeResult:
     """All trials in order, how sure the order is, and the study's own pictures."""
-    pictures = study.leaderboard_pictures(now.leaderboard, now.per_class, now.inventory)
+    pictures = study.leaderboard_pictures(now)
     return dg.MaterializeResult(
         metadata={
             "leaderboard": dg.MetadataValue.md(markdown(now.leaderboard[BOARD].rename(columns=BOARD_HEAD))),

@@ -33,7 +33,11 @@ class TrialConfig(Config):
 
     of_the_study: ClassVar[tuple[str, ...]] = ()
     """Settings that all trials share, because trials are ranked by them: only the lab's `studies.yaml` changes them."""
+    synonyms: ClassVar[Mapping[str, str | None]] = {}
+    """Other dotted keys that a trial's file may use for a setting; None: understood, and without any effect here."""
 
+    name: str = ""
+    """The trial's name, where the name of its file is not to be it."""
     purpose: str = ""
     """Why this trial exists, in a sentence; shown wherever the trial is."""
     seed: int = Field(default=42, ge=0)
@@ -41,7 +45,7 @@ class TrialConfig(Config):
 
     def identity(self) -> dict[str, Any]:
         """The settings that change numbers."""
-        return self.model_dump(mode="json", exclude={"purpose"})
+        return self.model_dump(mode="json", exclude={"name", "purpose"})
 
     def content(self) -> dict[str, Any]:
         """`identity`, where a file that a setting names stands by what is in it; it is read for that."""
@@ -116,11 +120,27 @@ class Estimate:
     basis: str
 
 
+@dataclass(frozen=True)
+class Results:
+    """What the finished trials of a study came to, as SQL shows it."""
+
+    leaderboard: pd.DataFrame
+    """Best on validation first; `config` is the trial's settings."""
+    per_class: pd.DataFrame
+    inventory: pd.DataFrame
+    """The view `inventory_by_class`."""
+    comparisons: pd.DataFrame
+    ask: Callable[[str], pd.DataFrame]
+    """The rows of this study in any other table or view of the database."""
+
+
 class Study(ABC):
     """One question about one body of data."""
 
     name: ClassVar[str]
     question: ClassVar[str]
+    phases: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Names of trials in the order in which they should run, phase by phase; all others come after them."""
     revision: ClassVar[str]
     """Bumped by hand when code changes what numbers mean: finished trials are then stale."""
     settings: ClassVar[type[StudySettings]]
@@ -147,6 +167,15 @@ class Study(ABC):
     def model_name(self, trial: Trial, started: dt.datetime) -> str:
         """What the trained model is called: it says what it is and when it was made (local time)."""
         return f"{self.name}_{trial.name}_{started:%Y%m%d_%H%M%S}"
+
+    def remarks(self, trial: Trial) -> list[str]:
+        """What a person should know before reading much into this trial, in sentences."""
+        if len(trial.changes) < 2:
+            return []
+        return [
+            f"changes {len(trial.changes)} settings at once ({', '.join(trial.changes)}): "
+            "what made the difference cannot be told apart"
+        ]
 
     @abstractmethod
     def baseline(self, settings: Any) -> TrialConfig:
@@ -218,13 +247,11 @@ class Study(ABC):
         """The cost of a trial from the measured seconds per trained item, or from a short calibration."""
 
     @abstractmethod
-    def summary(self, leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.DataFrame) -> str:
+    def summary(self, results: Results) -> str:
         """The text a person reads in the morning."""
 
     @abstractmethod
-    def leaderboard_pictures(
-        self, leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.DataFrame
-    ) -> dict[str, bytes]:
+    def leaderboard_pictures(self, results: Results) -> dict[str, bytes]:
         """Pictures (PNG) of the study as a whole, by title."""
 
     @abstractmethod
@@ -232,9 +259,7 @@ class Study(ABC):
         """Pictures (PNG) of one trial, by title."""
 
     @abstractmethod
-    def export_document(
-        self, folder: Path, leaderboard: pd.DataFrame, per_class: pd.DataFrame, models: Mapping[str, Path], *, pth: bool
-    ) -> list[Path]:
+    def export_document(self, folder: Path, results: Results, models: Mapping[str, Path], *, pth: bool) -> list[Path]:
         """Write results and models in the form that people used before; the files written."""
 
     @abstractmethod

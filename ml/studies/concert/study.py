@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.config import Config
 from ml.studies.concert.config import ConcertSettings, ConcertTrial
-from ml.studies.study import Estimate, Outcome, Progress, Study, Trial, TrialJob
+from ml.studies.study import Estimate, Outcome, Progress, Results, Study, Trial, TrialJob
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,17 +116,15 @@ class ConcertStudy(Study):
 
         return estimate(trial, files, settings, machine, seconds_per_item)
 
-    def summary(self, leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.DataFrame) -> str:
+    def summary(self, results: Results) -> str:
         from ml.studies.concert.summary import summary
 
-        return summary(leaderboard, per_class, inventory)
+        return summary(results.leaderboard, results.per_class, results.inventory)
 
-    def leaderboard_pictures(
-        self, leaderboard: pd.DataFrame, per_class: pd.DataFrame, inventory: pd.DataFrame
-    ) -> dict[str, bytes]:
+    def leaderboard_pictures(self, results: Results) -> dict[str, bytes]:
         from ml.studies.concert.pictures import trade_off
 
-        return trade_off(leaderboard, per_class, inventory)
+        return trade_off(results.leaderboard, results.per_class, results.inventory)
 
     def trial_pictures(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
         from ml.studies.pictures import confusion, curves
@@ -134,12 +132,10 @@ class ConcertStudy(Study):
         pictures = {"curves": curves(tables["epochs"])} if "epochs" in tables else {}
         return pictures | ({"confusion": confusion(tables["confusion"])} if "confusion" in tables else {})
 
-    def export_document(
-        self, folder: Path, leaderboard: pd.DataFrame, per_class: pd.DataFrame, models: Mapping[str, Path], *, pth: bool
-    ) -> list[Path]:
+    def export_document(self, folder: Path, results: Results, models: Mapping[str, Path], *, pth: bool) -> list[Path]:
         from ml.studies.concert.document import export
 
-        return export(folder, leaderboard, per_class, models, pth=pth)
+        return export(folder, results.leaderboard, results.per_class, models, pth=pth)
 
     def write_demo(self, folder: Path) -> None:
         from ml.studies.concert.demo import write_corpus

@@ -21,7 +21,7 @@ from ml.studies.concert.estimate import estimate
 from ml.studies.concert.pictures import trade_off
 from ml.studies.concert.study import CONCERT
 from ml.studies.concert.summary import summary
-from ml.studies.study import Trial
+from ml.studies.study import Results, Trial
 from ml.training.machine import Machine
 
 NAMES = ("APPLAUSE", "MUSIC", "PUBLIC", "SPEECH", "TUNING")
@@ -103,6 +103,12 @@ def boards() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(rows).sort_values("rank"), pd.DataFrame(classes), minutes
 
 
+def results(leaderboard: pd.DataFrame, per_class: pd.DataFrame) -> Results:
+    """Without what the document does not need."""
+    nothing = pd.DataFrame()
+    return Results(leaderboard, per_class, nothing, nothing, ask={}.__getitem__)
+
+
 def test_the_summary_reads_as_in_the_document() -> None:
     text = summary(*boards())
     lines = text.splitlines()
@@ -133,7 +139,7 @@ def test_the_exported_list_has_the_documents_fields_in_percent(tmp_path: Path) -
     save_model(model, folder, {"classes": list(NAMES)})
     name = "ast_balance0.50_20251006_170530"
     board, classes, _ = boards()
-    written = CONCERT.export_document(tmp_path / "to", board, classes, {name: folder}, pth=True)
+    written = CONCERT.export_document(tmp_path / "to", results(board, classes), {name: folder}, pth=True)
     assert [path.name for path in written] == [
         "experiment_results.json",
         f"{name}.safetensors",
@@ -156,7 +162,9 @@ def test_the_exported_list_has_the_documents_fields_in_percent(tmp_path: Path) -
     # The weights have the names that the hub's own AST files have; this one is in both, and is the model's.
     assert torch.equal(loaded["classifier.dense.weight"], model.state_dict()["classifier.dense.weight"])
     assert sum(weight.numel() for weight in loaded.values()) == sum(one.numel() for one in model.parameters())
-    assert CONCERT.export_document(tmp_path / "to", board, classes, {name: folder}, pth=True) == written, "again"
+    assert CONCERT.export_document(tmp_path / "to", results(board, classes), {name: folder}, pth=True) == written, (
+        "again"
+    )
 
 
 def test_trials_of_older_data_are_left_out_and_it_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -176,7 +184,7 @@ def test_trials_of_older_data_are_left_out_and_it_is_said(tmp_path: Path, caplog
         models[name].mkdir()
         for file in ("model.safetensors", "config.json"):
             (models[name] / file).write_text(name, encoding="utf-8")
-    written = CONCERT.export_document(tmp_path / "to", board, classes, models, pth=False)
+    written = CONCERT.export_document(tmp_path / "to", results(board, classes), models, pth=False)
     entries = json.loads(written[0].read_text(encoding="utf-8"))
     assert [entry["balance_strength"] for entry in entries] == [0.0, 0.5]
     assert {path.stem for path in written[1:]} == {"ast_balance0.50_20251006_170530"}

@@ -148,17 +148,17 @@ def test_one_trial_and_its_tables(walk: Walk) -> None:
 
 def test_what_a_person_gets_of_it(walk: Walk, tmp_path: Path) -> None:
     now = answers.compare(walk.bench, walk.study)
-    summary = walk.study.summary(now.leaderboard, now.per_class, now.inventory)
+    summary = walk.study.summary(now)
     assert "BEST" in summary and all(len(line) < 120 for line in summary.splitlines())
     record = walk.answer.record
-    pictures = walk.study.leaderboard_pictures(
-        now.leaderboard, now.per_class, now.inventory
-    ) | walk.study.trial_pictures({"epochs": record.table("epochs"), "confusion": record.table("confusion")})
+    pictures = walk.study.leaderboard_pictures(now) | walk.study.trial_pictures(
+        {"epochs": record.table("epochs"), "confusion": record.table("confusion")}
+    )
     assert pictures and all(png.startswith(b"\x89PNG") for png in pictures.values())
     best = answers.best_model(walk.bench, walk.study)
     assert best.trial == walk.trial and best.folder.is_dir()
     models = answers.model_folders(walk.bench, walk.study)
-    written = walk.study.export_document(tmp_path / "for others", now.leaderboard, now.per_class, models, pth=True)
+    written = walk.study.export_document(tmp_path / "for others", now, models, pth=True)
     assert set(written) == {path for path in (tmp_path / "for others").rglob("*") if path.is_file()}
     assert any(path.name.startswith(best.name) for path in written)
 

@@ -64,7 +64,7 @@ def test_two_files_of_one_name_and_one_setting_under_two_names(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("balanse: 1", "unknown key `balanse`; allowed here: balance_strength, model, purpose"),
+        ("balanse: 1", "unknown key `balanse`; allowed here: balance_strength, model, name, purpose"),
         ("training: {epoks: 1}", "unknown key `training.epoks`; allowed here: batch, clip_norm, epochs"),
         ("training: {epochs: many}", "`training.epochs` is 'many': input should be a valid integer"),
         ("training: {epochs: 2.5}", "`training.epochs` is 2.5"),
