@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import stat
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,9 +19,8 @@ from ml.data.audio import FORMATS, SourceFile, open_stream
 from ml.data.containers import judge_length
 from ml.data.levels import Levels
 from ml.data.mp3 import says_its_length, walk_frames
+from ml.data.verdict import FileFacts, Rejected, hash_large, judge
 
-SMALL_BYTES = 64 * 1024**2
-"""Files up to here are read once into memory, then hashed and decoded there; larger ones are read twice."""
 BLOCK_SAMPLES = 1 << 18
 """Samples of all channels decoded at a time."""
 UNKNOWN_FRAMES = 1 << 62
@@ -44,83 +42,24 @@ class AudioLimits:
     max_unpacking: float = 600.0
 
 
-@dataclass(frozen=True)
-class AudioFacts:
-    """What one look at a file found. `state` is "ok", "warned" or "rejected"; `problem` says why, "" when ok.
-
-    `content_hash` is the sha256 of the bytes, "" when the verdict rests on circumstances and not on the bytes (no
-    permission, changed while it was read, refused by a limit): such a verdict is not to be remembered. `sound_hash` is
-    the sha256 of the decoded samples: a WAV and a FLAC of the same sound agree. `peak`: full scale = 1.
-    """
-
-    seconds: float = 0.0
-    rate: int = 0
-    channels: int = 0
-    format: str = ""
-    bytes: int = 0
-    modified_ns: int = 0
-    content_hash: str = ""
-    sound_hash: str = ""
-    peak: float = 0.0
-    state: str = "ok"
-    problem: str = ""
-
-
-class _Rejected(Exception):
-    """The sentence of a verdict, on its way out of the examination."""
-
-
-def examine(path: Path, limits: AudioLimits) -> AudioFacts:
+def examine(path: Path, limits: AudioLimits) -> FileFacts:
     """A verdict on one file after reading and decoding all of it.
 
     Never waits on a pipe or a device and never holds more than a block (or a small file) in memory. A native crash is
     possible with hostile bytes, so call it in a child. Errors of the drive itself are raised as OSError.
     """
-    found: dict[str, Any] = {}
-    warnings: list[str] = []
-    try:
-        _examine(path, limits, found, warnings)
-    except _Rejected as verdict:
-        return AudioFacts(**found, state="rejected", problem=str(verdict))
-    return AudioFacts(**found, state="warned" if warnings else "ok", problem="; ".join(warnings))
+    return judge(path, partial(_listen, path, limits))
 
 
-def _examine(path: Path, limits: AudioLimits, found: dict[str, Any], warnings: list[str]) -> None:
+def _listen(
+    path: Path, limits: AudioLimits, file: io.BufferedIOBase, found: dict[str, Any], warnings: list[str]
+) -> None:
+    source = file if isinstance(file, io.BytesIO) else SourceFile(file)  # type: ignore[arg-type]
     try:
-        # Opening a named pipe without O_NONBLOCK waits for a writer, for ever.
-        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except PermissionError:
-        raise _Rejected("not readable: permission denied; give this user the right to read it") from None
-    with os.fdopen(number, "rb") as file:
-        before = os.fstat(number)
-        found |= {"bytes": before.st_size, "modified_ns": before.st_mtime_ns}
-        if not stat.S_ISREG(before.st_mode):
-            raise _Rejected("not a regular file")
-        if before.st_size == 0:
-            raise _Rejected("empty: 0 bytes")
-        if before.st_size <= SMALL_BYTES:
-            content = file.read()
-            found["content_hash"] = hashlib.sha256(content).hexdigest()
-            source: BinaryIO | SourceFile = io.BytesIO(content)
-            inspected: io.BufferedIOBase = io.BytesIO(content)
-        else:
-            source, inspected = SourceFile(file), file
-        verdict = None
-        try:
-            _decode(path, source, inspected, limits, found, warnings)
-        except _Rejected as rejected:
-            verdict = rejected
+        _decode(path, source, file, limits, found, warnings)
+    finally:
         if isinstance(source, SourceFile) and source.problem is not None:
             raise source.problem
-        if not _identity(before) == _identity(os.fstat(number)) == _identity(path.stat()):
-            found["content_hash"] = ""
-            verdict = _Rejected("it changed while it was read; look again when it has been copied completely")
-    if verdict is not None:
-        raise verdict
-
-
-def _identity(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def _decode(
@@ -136,7 +75,7 @@ def _decode(
     try:
         stream = open_stream(source)
     except soundfile.LibsndfileError as problem:
-        raise _Rejected(f"not audio that can be read: {_reason(problem)}") from None
+        raise Rejected(f"not audio that can be read: {_reason(problem)}") from None
     with closing(stream) as sound:
         name, promised = sound.format, sound.frames if sound.frames < UNKNOWN_FRAMES else 0
         found |= {"format": f"{name.replace('WAVEX', 'WAV')}/{sound.subtype}".lower()}
@@ -145,12 +84,10 @@ def _decode(
         if path.suffix.lower() not in FORMATS[name]:
             warnings.append(f"its name ends in {path.suffix}, it is {found['format']}")
 
-    if isinstance(source, SourceFile):
-        inspected.seek(0)
-        found["content_hash"] = hashlib.file_digest(inspected, "sha256").hexdigest()
+    hash_large(inspected, found)
     state, sentence = judge_length(inspected, name)
     if state == "rejected":
-        raise _Rejected(sentence)
+        raise Rejected(sentence)
     if state == "warned":
         warnings.append(sentence)
     guessed = name == "MP3" and not says_its_length(inspected)
@@ -166,13 +103,13 @@ def _decode(
     if levels.frames < promised - (MP3_SLACK_FRAMES if name == "MP3" else 0):
         lengths = f"{found['seconds']:.2f} of {promised / found['rate']:.2f} s can be read"
         if guessed:
-            raise _Rejected(f"an MP3 of variable bit rate without its length: {lengths}; convert it to WAV or FLAC")
-        raise _Rejected(f"cut off or damaged: {lengths}; copy it again")
+            raise Rejected(f"an MP3 of variable bit rate without its length: {lengths}; convert it to WAV or FLAC")
+        raise Rejected(f"cut off or damaged: {lengths}; copy it again")
     if found["seconds"] < limits.min_seconds:
         found["content_hash"] = ""
-        raise _Rejected(f"too short: {found['seconds']:.3g} s, at least {limits.min_seconds:g} s are needed")
+        raise Rejected(f"too short: {found['seconds']:.3g} s, at least {limits.min_seconds:g} s are needed")
     if levels.silent:
-        raise _Rejected("silent from beginning to end: there is nothing to learn from it")
+        raise Rejected("silent from beginning to end: there is nothing to learn from it")
     warnings += levels.warnings()
 
 
@@ -180,11 +117,11 @@ def _refuse_by_header(sound: Any, limits: AudioLimits, found: dict[str, Any]) ->
     """What can be refused before a single sample is unpacked."""
     rate, channels = sound.samplerate, sound.channels
     if sound.format not in FORMATS:
-        raise _Rejected(f"its format is {found['format']}, which is not read; convert it to WAV or FLAC")
+        raise Rejected(f"its format is {found['format']}, which is not read; convert it to WAV or FLAC")
     if not limits.min_rate <= rate <= limits.max_rate:
-        raise _Rejected(f"its sample rate is {rate:,} Hz, outside {limits.min_rate:,} to {limits.max_rate:,} Hz")
+        raise Rejected(f"its sample rate is {rate:,} Hz, outside {limits.min_rate:,} to {limits.max_rate:,} Hz")
     if channels > limits.max_channels:
-        raise _Rejected(f"it has {channels} channels, more than {limits.max_channels}")
+        raise Rejected(f"it has {channels} channels, more than {limits.max_channels}")
     if sound.frames < UNKNOWN_FRAMES:
         _refuse_by_length(sound.frames, limits, found)
 
@@ -193,12 +130,10 @@ def _refuse_by_length(frames: int, limits: AudioLimits, found: dict[str, Any]) -
     seconds, unpacked = frames / found["rate"], frames * found["channels"] * 4
     packed = found["bytes"]
     if unpacked > limits.unsuspicious_bytes and unpacked > limits.max_unpacking * packed:
-        raise _Rejected(
-            f"{packed / 1e6:,.1f} MB would unpack to {unpacked / 1e6:,.0f} MB: no recording packs like that"
-        )
+        raise Rejected(f"{packed / 1e6:,.1f} MB would unpack to {unpacked / 1e6:,.0f} MB: no recording packs like that")
     if seconds > limits.max_seconds:
         found["content_hash"] = ""
-        raise _Rejected(
+        raise Rejected(
             f"too long: {seconds / 3600:.1f} h, one file may have {limits.max_seconds / 3600:g} h; cut it into parts"
         )
 
@@ -215,13 +150,13 @@ def _read_all(sound: Any, limits: AudioLimits, found: dict[str, Any]) -> Levels:
             block = sound.read(length, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as problem:
             place = levels.frames / sound.samplerate
-            raise _Rejected(f"damaged: reading fails after {place:.2f} s: {_reason(problem)}") from None
+            raise Rejected(f"damaged: reading fails after {place:.2f} s: {_reason(problem)}") from None
         if not len(block):
             break
         levels.add(block)
         if not levels.finite:
             place = (levels.frames - len(block)) / sound.samplerate
-            raise _Rejected(f"it holds values that are no numbers (NaN or infinite), from about {place:.2f} s on")
+            raise Rejected(f"it holds values that are no numbers (NaN or infinite), from about {place:.2f} s on")
         _refuse_by_length(levels.frames, limits, found)
         digest.update(np.ascontiguousarray(block, dtype="<f4").data)
     if levels.frames:

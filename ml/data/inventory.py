@@ -17,10 +17,11 @@ from pydantic import Field
 from ml.config import Config
 from ml.data.children import ChildFailure, map_in_children
 from ml.data.duplicates import mark_duplicates, own_verdict
-from ml.data.examination import AudioFacts, AudioLimits, examine
+from ml.data.examination import AudioLimits, examine
 from ml.data.grouping import compiled, group_of
 from ml.data.listing import Entry, list_source, require_present
 from ml.data.source import SourceError, SourceVanished
+from ml.data.verdict import FileFacts
 
 __all__ = ["Inventory", "InventoryConfig", "SourceError", "SourceVanished", "take_inventory"]
 
@@ -90,12 +91,12 @@ def take_inventory(
         raise SourceError(_nothing_found(source, config, listing.notes))
 
     remembered = _remembered(known, config)
-    facts: dict[str, AudioFacts] = {}
+    facts: dict[str, FileFacts] = {}
     unread: list[Entry] = []
     for entry in listing.entries:
         row = remembered.get((entry.path, entry.bytes, entry.modified_ns))
         if entry.refusal:
-            facts[entry.path] = AudioFacts(state="rejected", problem=entry.refusal)
+            facts[entry.path] = FileFacts(state="rejected", problem=entry.refusal)
         elif row is not None:
             facts[entry.path] = row
         else:
@@ -113,18 +114,18 @@ def take_inventory(
     return Inventory(files, notes)
 
 
-def _remembered(known: pd.DataFrame | None, config: InventoryConfig) -> dict[tuple[str, int, int], AudioFacts]:
+def _remembered(known: pd.DataFrame | None, config: InventoryConfig) -> dict[tuple[str, int, int], FileFacts]:
     """What earlier looks found, by (path, bytes, modified_ns). Only verdicts on the bytes themselves are kept."""
     if known is None or known.empty:
         return {}
     names = [name for name in COLUMNS if name not in ("path", "label", "group")]
-    kept: dict[tuple[str, int, int], AudioFacts] = {}
+    kept: dict[tuple[str, int, int], FileFacts] = {}
     for path, *values in known[["path", *names]].itertuples(index=False, name=None):
         row = dict(zip(names, values, strict=True))
         row["state"], row["problem"] = own_verdict(row["state"], row["problem"])
         within = config.min_seconds <= row["seconds"] <= config.max_seconds_per_file
         if row["content_hash"] and (within or row["state"] == "rejected"):
-            kept[path, row["bytes"], row["modified_ns"]] = AudioFacts(**row)
+            kept[path, row["bytes"], row["modified_ns"]] = FileFacts(**row)
     return kept
 
 
@@ -134,11 +135,11 @@ def _examined(
     config: InventoryConfig,
     workers: int,
     progress: Callable[[float, str], None] | None,
-) -> dict[str, AudioFacts]:
+) -> dict[str, FileFacts]:
     """Verdicts on the files that have to be read, the largest first so that no long one is left for the end."""
     entries = {source / entry.path: entry for entry in sorted(unread, key=lambda entry: -entry.bytes)}
     limits = AudioLimits(min_seconds=config.min_seconds, max_seconds=config.max_seconds_per_file)
-    facts: dict[str, AudioFacts] = {}
+    facts: dict[str, FileFacts] = {}
     total, read, began = sum(entry.bytes for entry in unread), 0, time.monotonic()
     for path, found in map_in_children(
         partial(examine, limits=limits),
@@ -149,7 +150,7 @@ def _examined(
         entry = entries[path]
         if isinstance(found, ChildFailure):
             why = found.reason if found.kind != "raised" else f"cannot be read: {found.reason}"
-            found = AudioFacts(bytes=entry.bytes, modified_ns=entry.modified_ns, state="rejected", problem=why)
+            found = FileFacts(bytes=entry.bytes, modified_ns=entry.modified_ns, state="rejected", problem=why)
         facts[entry.path] = found
         read += entry.bytes
         if progress is not None:
@@ -163,7 +164,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-def _table(facts: dict[str, AudioFacts], pattern: re.Pattern[str] | None) -> pd.DataFrame:
+def _table(facts: dict[str, FileFacts], pattern: re.Pattern[str] | None) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for path in sorted(facts):
         parts = PurePosixPath(path)

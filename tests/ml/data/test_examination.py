@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from ml.data import examination
-from ml.data.examination import AudioFacts, AudioLimits, examine
+from ml.data import verdict
+from ml.data.examination import AudioLimits, examine
+from ml.data.verdict import FileFacts
 from tests.ml.data.sounds import halve, noise, ordinary_user, write
 
 LIMITS = AudioLimits()
 
 
-def look(path: Path) -> AudioFacts:
+def look(path: Path) -> FileFacts:
     return examine(path, LIMITS)
 
 
@@ -277,7 +278,7 @@ def test_the_same_sound_has_the_same_hash_in_every_lossless_coat(tmp_path: Path)
 def test_large_files_are_judged_as_small_ones(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / f"a.{kind}", noise(3.0, 44_100, 2), 44_100)
     small = look(path)
-    monkeypatch.setattr(examination, "SMALL_BYTES", 0)
+    monkeypatch.setattr(verdict, "SMALL_BYTES", 0)
     assert look(path) == small and small.state == "ok"
     assert look(halve(path)).state == "rejected"
 
