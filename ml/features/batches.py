@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,9 @@ AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974
 """Of the log-mel energies of AudioSet, with which AST normalises (Gong, Chung, Glass, Interspeech 2021)."""
 
 RESIDENT_SHARE = 0.5
-"""Of a GPU's free memory that the frames may take for good; beyond that they stay here and only batches travel."""
+"""Of a GPU's free memory that the features may take for good; beyond that they stay here and only batches travel."""
+BUFFER_BYTES = 64 * 1024**2
+"""On the way to a GPU."""
 
 
 class Gather:
@@ -47,11 +49,7 @@ class Gather:
             (frames.strides[0], frames.strides[0], frames.strides[1]),
             writeable=False,
         )
-        self._resident: torch.Tensor | None = None
-        if self.device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(self.device)
-            if frames.nbytes <= RESIDENT_SHARE * free:
-                self._resident = _on_device(frames, self.device)
+        self._resident = resident(frames, self.device)
 
     def batch(self, starts: NDArray[np.int64], valid: NDArray[np.int32]) -> torch.Tensor:
         """The windows that begin at rows `starts` (b,), as float32 (b, frames, mels): (x - mean) / (2 std).
@@ -77,12 +75,18 @@ class Gather:
         return batch
 
 
-def _on_device(frames: NDArray[np.float16], device: torch.device) -> torch.Tensor:
-    """The whole array on the GPU, through a small buffer: the map is never in memory at once."""
+def resident(rows: NDArray[Any], device: torch.device) -> torch.Tensor | None:
+    """The whole array on the GPU, or None where it does not fit or there is none.
+
+    It goes through a small buffer: the map is never in memory at once.
+    """
     import torch
 
-    resident = torch.empty(frames.shape, dtype=torch.float16, device=device)
-    for first in range(0, len(frames), 1 << 18):
-        piece = np.array(frames[first : first + (1 << 18)])
-        resident[first : first + len(piece)] = torch.from_numpy(piece)
-    return resident
+    if device.type != "cuda" or rows.nbytes > RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return None
+    at_once = max(1, BUFFER_BYTES // rows[:1].nbytes)
+    there = torch.empty(rows.shape, dtype=torch.from_numpy(np.empty(0, rows.dtype)).dtype, device=device)
+    for first in range(0, len(rows), at_once):
+        piece = np.array(rows[first : first + at_once])
+        there[first : first + len(piece)] = torch.from_numpy(piece)
+    return there

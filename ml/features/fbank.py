@@ -81,11 +81,15 @@ class Fbank:
 
     The Fourier transform of the short, batched, single precision frames is scipy's: a multiplication by a DFT matrix,
     even with the symmetry of the window used, takes three times as long.
+
+    With `gapless` the window is padded with zeros until the narrowest filter is as wide as two bins: many narrow
+    filters would else fall between the bins of a short window and read nothing, a black line in a picture.
     """
 
-    def __init__(self, config: FbankConfig) -> None:
+    def __init__(self, config: FbankConfig, *, gapless: bool = False) -> None:
         self.config = config
-        self._size = 1 << (config.window_samples - 1).bit_length()
+        samples = max(config.window_samples, _gapless_samples(config) if gapless else 0)
+        self._size = 1 << (samples - 1).bit_length()
         self._window = np.hanning(config.window_samples).astype(np.float32)
         self._bands = _bands(_mel_filters(config, self._size))
 
@@ -163,10 +167,21 @@ def _mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1127.0 * np.log(1.0 + hz / 700.0)
 
 
+def _edges(config: FbankConfig) -> NDArray[np.float64]:
+    """Where the filters begin, peak and end, in mel."""
+    low, high = _mel(np.array([config.low_hz, config.upper_hz]))
+    return np.linspace(low, high, config.mels + 2)
+
+
+def _gapless_samples(config: FbankConfig) -> int:
+    """The shortest transform with a bin in each half of each filter; the lowest filter is the narrowest."""
+    low, peak = 700.0 * (np.exp(_edges(config)[:2] / 1127.0) - 1.0)
+    return math.ceil(config.sample_rate / (peak - low))
+
+
 def _mel_filters(config: FbankConfig, size: int) -> NDArray[np.float32]:
     """Triangles of height one (bins, mels) for the bins of a transform of `size` samples, the last bin left out."""
-    low, high = _mel(np.array([config.low_hz, config.upper_hz]))
-    edges = np.linspace(low, high, config.mels + 2)
+    edges = _edges(config)
     width = edges[1] - edges[0]
     bins = _mel(np.arange(size // 2) * config.sample_rate / size)[:, None]
     rising, falling = (bins - edges[:-2]) / width, (edges[2:] - bins) / width

@@ -21,8 +21,10 @@ import soundfile
 from ml.data.audio import read_mono
 from ml.data.children import map_in_children
 from ml.data.source import SourceVanished
+from ml.features.building import ExtractionFailed, FileChanged
 from ml.features.fbank import Fbank, FbankConfig
-from ml.features.frames import ExtractionFailed, FileChanged, FramesDamaged, build_frames, open_frames
+from ml.features.frames import build_frames, open_frames
+from ml.features.store import StoreDamaged
 from tests.benchmarks.features import watched_memory
 
 CONFIG = FbankConfig(mels=32)
@@ -275,7 +277,7 @@ def test_nothing_half_written_is_accepted_after_the_builder_is_killed(tmp_path: 
     assert children
     builder.kill()
     builder.wait()
-    with pytest.raises(FramesDamaged, match="build it again"):
+    with pytest.raises(StoreDamaged, match="build it again"):
         open_frames(tmp_path / "store")
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive, "children outlive the process that they worked for"
@@ -293,7 +295,7 @@ def test_a_damaged_store_is_not_opened(tmp_path: Path, damage: str) -> None:
     else:
         content = frames.read_bytes()
         frames.write_bytes(content[:-2] if damage == "short frames" else content + b"\0\0")
-    with pytest.raises(FramesDamaged, match="build it again"):
+    with pytest.raises(StoreDamaged, match="build it again"):
         open_frames(store)
 
 

@@ -1,4 +1,4 @@
-"""One recording, in a child process: sound in, a file of frames out, in bounded memory however long it plays."""
+"""One file of the source, in a child process: content in, a file of rows out, in bounded memory however long it is."""
 
 from __future__ import annotations
 
@@ -11,19 +11,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ml.features.fbank import Fbank, FbankConfig
 
-ROW = np.dtype("<f2")
-"""A frame on disk is so many little-endian float16: 0.008 apart at the -16 of silence, where nothing is heard."""
-
-
-class Recording(NamedTuple):
-    """A file and what the inventory knew of it: the sha256 of its bytes and, if told, (bytes, modified_ns)."""
+class KnownFile(NamedTuple):
+    """A file and what the inventory knew: sha256 of its bytes, (bytes, modified_ns) if told, how long it plays."""
 
     content_hash: str
     path: Path
-    bytes: int
-    stamp: tuple[int, int] | None
+    stamp: tuple[int, int] | None = None
+    seconds: float = 0.0
 
     def __str__(self) -> str:
         return str(self.path)
@@ -35,42 +30,52 @@ class Decode(Protocol):
     def __call__(self, path: Path, rate: int, /) -> Iterator[np.ndarray]: ...
 
 
+class RowsOf(Protocol):
+    """The rows of a file in blocks (n, *row), ready to be written; picklable, because children call it."""
+
+    def __call__(self, file: KnownFile, /) -> Iterator[np.ndarray]: ...
+
+
+class NoRows(ValueError):
+    """A file that can be read but gives no rows; says in a sentence why."""
+
+
 @dataclass(frozen=True)
 class Extracted:
-    """A child's answer: `frames` rows lie in the file `part`; or a `problem`; or the number of a failed write."""
+    """A child's answer: `rows` rows lie in the file `part`; or a `problem`; or the number of a failed write."""
 
     part: str
-    frames: int
+    rows: int
     problem: str = ""
     write_error: int = 0
 
 
-def extract(recording: Recording, *, folder: Path, config: FbankConfig, decode: Decode) -> Extracted:
-    """Write the frames of `recording` into a file of its own in `folder`.
+def extract(file: KnownFile, *, folder: Path, rows_of: RowsOf) -> Extracted:
+    """Write the rows of `file` into a file of its own in `folder`.
 
     The store speaks of content, so the content is proven first, unless the file's stamp is the inventory's. System
     errors of reading (a drive that went away) are raised as they are: a reason to try again later.
     """
-    part = f"{recording.content_hash}.{os.getpid()}.part"
-    before = _stamp(recording.path)
-    if before != recording.stamp and _content_hash(recording.path) != recording.content_hash:
+    part = f"{file.content_hash}.{os.getpid()}.part"
+    before = _stamp(file.path)
+    if before != file.stamp and _content_hash(file.path) != file.content_hash:
         return Extracted(part, 0, "its content is another")
-    frames = 0
-    blocks = Fbank(config).stream(decode(recording.path, config.sample_rate))
+    rows = 0
+    blocks = rows_of(file)
     try:
         with (folder / part).open("wb") as target:
-            while (block := _next(blocks, recording.path)) is not None:
+            while (block := _next(blocks, file.path)) is not None:
                 if isinstance(block, str):
-                    return Extracted(part, frames, block)
-                target.write(block.astype(ROW).data)
-                frames += len(block)
+                    return Extracted(part, rows, block)
+                target.write(np.ascontiguousarray(block).data)
+                rows += len(block)
     except _ReadFailed as failure:
         raise failure.error from None
     except OSError as failure:
-        return Extracted(part, frames, write_error=failure.errno or 1)
-    if _stamp(recording.path) != before:
-        return Extracted(part, frames, "it was written to while it was read")
-    return Extracted(part, frames, "" if frames else f"it is shorter than one frame of {config.window_ms:g} ms")
+        return Extracted(part, rows, write_error=failure.errno or 1)
+    if _stamp(file.path) != before:
+        return Extracted(part, rows, "it was written to while it was read")
+    return Extracted(part, rows)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -91,12 +96,14 @@ class _ReadFailed(Exception):
 
 
 def _next(blocks: Iterator[np.ndarray], path: Path) -> np.ndarray | str | None:
-    """The next frames, None at the end, or a sentence when the decoder gave up on the file."""
+    """The next rows, None at the end, or a sentence when the decoder gave up on the file."""
     try:
         return next(blocks, None)
-    except OSError as problem:
-        raise _ReadFailed(problem) from problem
+    except NoRows as problem:
+        return str(problem)
     except Exception as problem:
+        if isinstance(problem, OSError) and problem.errno is not None:
+            raise _ReadFailed(problem) from problem
         try:  # a decoder says "system error" of a drive that went away; the drive itself says more
             with path.open("rb") as file:
                 file.read(1)
