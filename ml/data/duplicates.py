@@ -1,21 +1,22 @@
-"""The same recording met twice: under two labels it cannot be learnt, under one it must stay together."""
+"""The same recording or picture met twice: under two labels it cannot be learnt, under one it must stay together."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
 import pandas as pd
 
-SAME = "the same recording as "
+SAME = re.compile("the same (recording|picture) as ")
 """How the sentence begins, always the last of a problem, so that it can be taken back when the other file is gone."""
 
 
 def own_verdict(state: str, problem: str) -> tuple[str, str]:
     """State and problem of a file by itself, from a row in which duplicates were marked."""
-    own, marked, _ = problem.partition(SAME)
-    if not marked:
+    marked = SAME.search(problem)
+    if marked is None:
         return state, problem
-    own = own.removesuffix("; ")
+    own = problem[: marked.start()].removesuffix("; ")
     return ("warned" if own else "ok"), own
 
 
@@ -32,16 +33,18 @@ def mark_duplicates(files: pd.DataFrame) -> pd.DataFrame:
     states, problems = list(rows["state"]), list(rows["problem"])
     for places in sharing.values():
         for place in places:
-            if SAME in problems[place]:
+            if SAME.search(problems[place]):
                 continue
+            word = "recording" if rows["seconds"][place] > 0 else "picture"
             label = rows["label"][place]
             stranger = next((other for other in places if rows["label"][other] != label), None)
             if stranger is not None:
                 states[place] = "rejected"
-                sentence = f"{SAME}{rows['path'][stranger]!r}: one recording cannot have two labels; keep one of them"
+                other = rows["path"][stranger]
+                sentence = f"the same {word} as {other!r}: one {word} cannot have two labels; keep one of them"
             elif place != places[0]:
                 states[place] = "warned"
-                sentence = f"{SAME}{rows['path'][places[0]]!r}"
+                sentence = f"the same {word} as {rows['path'][places[0]]!r}"
             else:
                 continue
             problems[place] = f"{problems[place]}; {sentence}" if problems[place] else sentence

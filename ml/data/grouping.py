@@ -33,14 +33,18 @@ def compiled(pattern: str | None) -> re.Pattern[str] | None:
     return found
 
 
-def group_of(path: PurePosixPath, pattern: re.Pattern[str] | None) -> str:
-    """The recording that `path` (CLASS/…/file) was cut from.
+def group_of(
+    path: PurePosixPath, pattern: re.Pattern[str] | None, *, part_numbers: bool = True, given_parts: bool = False
+) -> str:
+    """The recording that `path` (CLASS/…/file, or PART/CLASS/…/file with `given_parts`) was cut from.
 
     With a pattern: what it finds in the path below the class folder. Else the file's stem without its part number, so
     that a recording cut into several classes stays one group. A stem that is nothing but a number, a common word or the
-    class's own name and a number says no more than itself: such a file is a recording of its own.
+    class's own name and a number says no more than itself: such a file is a recording of its own, and so is every file
+    without `part_numbers`. Names alike in two given parts say nothing: who divided them has said they differ.
     """
-    label, below = path.parts[0], PurePosixPath(*path.parts[1:])
+    depth = 2 if given_parts else 1
+    label, below = path.parts[depth - 1], PurePosixPath(*path.parts[depth:])
     if pattern is not None:
         match = pattern.search(below.as_posix())
         if match and match["group"]:
@@ -49,6 +53,6 @@ def group_of(path: PurePosixPath, pattern: re.Pattern[str] | None) -> str:
     stem = below.stem.strip()
     bare = stem if DATE.search(stem) else PART_NUMBER.sub("", stem).strip()
     word = bare.strip(" _.-").casefold()
-    if not word or word.isdigit() or word in COMMON or word == label.casefold():
+    if not part_numbers or not word or word.isdigit() or word in COMMON or word == label.casefold():
         return path.with_suffix("").as_posix()
-    return bare
+    return f"{path.parts[0]}/{bare}" if given_parts else bare

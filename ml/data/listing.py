@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ml.data.audio import SUFFIXES
+from ml.data.naming import PART_FOLDERS, ClassNames
 from ml.data.source import SourceError, SourceVanished, has_vanished
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file with an audio ending below a class folder. `refusal` says why it must not even be opened, or is ""."""
+    """One file with a fitting ending below a class folder. `refusal` says why it must not even be opened, or is ""."""
 
     path: str
     """POSIX, relative to the source."""
     bytes: int
     modified_ns: int
     refusal: str = ""
+    label: str = ""
+    """The class that its folder stands for."""
 
 
 @dataclass
@@ -30,40 +32,109 @@ class Listing:
 
     entries: list[Entry] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
+    """Relative to the source: CLASS, or PART/CLASS where the source is divided already."""
     notes: list[str] = field(default_factory=list)
+    given_parts: bool = False
+    """Whether it is divided already: PART/CLASS/file."""
 
 
-def list_source(source: Path, classes: Sequence[str]) -> Listing:
-    """Everything below the class folders of `source`; with no `classes`, every folder is one."""
+def list_source(source: Path, names: ClassNames, endings: Collection[str], *, given_parts: bool = False) -> Listing:
+    """Everything with one of the `endings` below the class folders of `source`; without classes, every folder is one.
+
+    With `given_parts` the class folders may lie in folders named train, val (valid, validation, dev) and test instead.
+    """
     root = _root(source)
     listing = Listing()
-    present: dict[str, os.DirEntry[str]] = {}
+    present = _folders(root, "", listing)
+    if given_parts:
+        _list_parts(root, present, names, endings, listing)
+    if not listing.given_parts:
+        _list_classes(root, "", present, names, endings, listing)
+    listing.entries.sort(key=lambda entry: entry.path)
+    return listing
+
+
+def _list_parts(root: Path, present: list[str], names: ClassNames, endings: Collection[str], listing: Listing) -> None:
+    """List `root` as PART/CLASS/file, if it is so; a part folder without class folders is none."""
+    classes_of: dict[str, list[str]] = {}
+    silent = Listing()
+    for name in present:
+        if name.casefold() in PART_FOLDERS and not (names.classes and names.means(name)):
+            folders = _folders(root, name, silent)
+            if any(names.means(folder) is not None for folder in folders):
+                classes_of[name] = folders
+    if not classes_of:
+        return
+    listing.given_parts = True
+    parts = ", ".join(f"{name}/" for name in classes_of)
+    beside = [name for name in present if name not in classes_of]
+    classes = [name for name in beside if names.classes and names.means(name)]
+    if classes:
+        raise SourceError(
+            f"{root}: class folders ({', '.join(classes)}) lie beside {parts}: what is in them belongs to no part; "
+            f"move them into {parts.split(', ')[0]}, or all classes out of {parts}"
+        )
+    listing.notes += [f"{name}: lies beside {parts} and holds no class folders, ignored" for name in beside]
+    listing.notes += silent.notes
+    for name, folders in classes_of.items():
+        _list_classes(root, name, folders, names, endings, listing)
+    for part, doubled in _grouped((PART_FOLDERS[name.casefold()], name) for name in classes_of).items():
+        if len(doubled) > 1:
+            listing.notes.append(f"{' and '.join(doubled)}: both hold the part {part}, both are read")
+
+
+def _list_classes(
+    root: Path, below: str, present: list[str], names: ClassNames, endings: Collection[str], listing: Listing
+) -> None:
+    """List the class folders among the folders `present` in `below` ("" for the root itself)."""
+    at = f"{below}/" if below else ""
+    meant = _grouped((label, name) for name in present if (label := names.means(name)) is not None)
+    known = {name for folders in meant.values() for name in folders}
+    for name in (name for name in present if name not in known):
+        near = names.nearly(name)
+        hint = f" (meant as {near}? upper and lower case count)" if near is not None and near not in meant else ""
+        listing.notes.append(
+            f"{at}{name}: not a class of this study, ignored{hint}; the classes are {', '.join(names.classes)}: "
+            "rename the folder, or name it in `inventory.aliases`"
+        )
+    for label in names.classes or sorted(meant):
+        folders = meant.get(label, [])
+        if not folders:
+            listing.notes.append(f"{label}: the class has no folder in {root / below if below else root}")
+        if len(folders) > 1:
+            every = ", ".join(at + name for name in folders)
+            listing.notes.append(f"{label}: {len(folders)} folders mean this class, all are read: {every}")
+        for name in folders:
+            listing.folders.append(at + name)
+            _list_class(root, at + name, label, endings, listing)
+
+
+def _folders(root: Path, below: str, listing: Listing) -> list[str]:
+    """The names of the folders in `below`; what else lies there is noted."""
+    found: list[str] = []
     loose = 0
-    with _watching(root), os.scandir(root) as entries:
+    at = f"{below}/" if below else ""
+    with _watching(root), os.scandir(root / below) as entries:
         for entry in sorted(entries, key=lambda one: one.name):
             if entry.name.startswith("."):
                 continue
             if entry.is_symlink() and entry.is_dir():
-                listing.notes.append(f"{entry.name}: a link to a folder, not followed")
+                listing.notes.append(f"{at}{entry.name}: a link to a folder, not followed")
             elif entry.is_dir(follow_symlinks=False):
-                present[entry.name] = entry
+                found.append(entry.name)
             else:
                 loose += 1
     if loose:
-        listing.notes.append(f"{loose} files lie beside the class folders and are ignored")
-    wanted = list(classes) or sorted(present)
-    for name in sorted(set(present) - set(wanted)):
-        meant = next((one for one in wanted if one.casefold() == name.casefold() and one not in present), None)
-        hint = f" (meant as {meant}? upper and lower case count)" if meant else ""
-        listing.notes.append(f"{name}: not a class of this study, ignored{hint}")
-    for name in wanted:
-        if name in present:
-            listing.folders.append(name)
-            _list_class(root, name, listing)
-        else:
-            listing.notes.append(f"{name}: the class has no folder in {source}")
-    listing.entries.sort(key=lambda entry: entry.path)
-    return listing
+        where = f" in {below}" if below else ""
+        listing.notes.append(f"{loose} files{where} lie beside the class folders and are ignored")
+    return found
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for key, value in pairs:
+        found[key].append(value)
+    return found
 
 
 def require_present(source: Path, folders: Sequence[str]) -> None:
@@ -116,7 +187,7 @@ def _as_source_problem(problem: OSError, folder: Path | str) -> Exception:
     return SourceError(f"{where}: {problem.strerror}; what lies in it would be missing unnoticed")
 
 
-def _list_class(root: Path, name: str, listing: Listing) -> None:
+def _list_class(root: Path, name: str, label: str, endings: Collection[str], listing: Listing) -> None:
     others: Counter[str] = Counter()
     hidden = 0
 
@@ -135,13 +206,13 @@ def _list_class(root: Path, name: str, listing: Listing) -> None:
             suffix = os.path.splitext(file)[1].lower()  # noqa: PTH122 - a Path for each name is slow
             if file.startswith("."):
                 hidden += 1
-            elif suffix not in SUFFIXES:
+            elif suffix not in endings:
                 others[suffix or "no ending"] += 1
             elif not _is_text(os.path.join(folder, file)):  # noqa: PTH118
                 shown = os.fsencode(file).decode("utf-8", "backslashreplace")
                 listing.notes.append(f"{name}: the name {shown} is not valid text; rename the file to use it")
             else:
-                listing.entries.append(_entry(root, os.path.join(folder, file)))  # noqa: PTH118
+                listing.entries.append(replace(_entry(root, os.path.join(folder, file)), label=label))  # noqa: PTH118
     if hidden:
         listing.notes.append(f"{name}: {hidden} hidden files ignored")
     if others:

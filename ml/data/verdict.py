@@ -95,7 +95,7 @@ def hash_large(file: io.BufferedIOBase, found: dict[str, Any]) -> None:
     """The hash of a file that was too large to be held in memory, once it is known to be worth reading."""
     if "content_hash" not in found:
         file.seek(0)
-        found["content_hash"] = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        found["content_hash"] = hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:

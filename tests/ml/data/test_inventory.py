@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -126,8 +127,10 @@ def test_other_files_and_folders_are_counted_and_ignored(tmp_path: Path) -> None
     assert list(found.files["path"]) == ["MUSIC/a.wav"]
     assert found.notes == [
         "1 files lie beside the class folders and are ignored",
-        "Music theory: not a class of this study, ignored",
-        "speech: not a class of this study, ignored",
+        "Music theory: not a class of this study, ignored; the classes are MUSIC: "
+        "rename the folder, or name it in `inventory.aliases`",
+        "speech: not a class of this study, ignored; the classes are MUSIC: "
+        "rename the folder, or name it in `inventory.aliases`",
         "MUSIC: 2 hidden files ignored",
         "MUSIC: files that are not read, by their ending: 2 .jpg, 1 .m4a, 1 no ending",
     ]
@@ -236,7 +239,7 @@ def test_a_second_look_at_two_thousand_files_is_quick(tmp_path: Path, monkeypatc
         (folder / f"{number}.wav").write_bytes(content)
     known = first_look_made_up(tmp_path)
 
-    monkeypatch.setattr(inventory, "examine", never)
+    monkeypatch.setattr(inventory, "examine_file", never)
     best = np.inf
     for _ in range(3):
         began = time.perf_counter()
@@ -332,8 +335,8 @@ def test_a_file_that_never_answers_costs_its_own_time_only(tmp_path: Path, monke
     write(tmp_path / "A/b.wav")
     listed = inventory.list_source
 
-    def list_then_swap(source: Path, classes: tuple[str, ...]) -> object:
-        listing = listed(source, classes)
+    def list_then_swap(*what: Any, **how: Any) -> object:
+        listing = listed(*what, **how)
         (tmp_path / "A/b.wav").unlink()
         os.mkfifo(tmp_path / "A/b.wav")
         return listing
