@@ -123,7 +123,16 @@ def draw(weights_per_window: np.ndarray, seed: int, epoch: int, size: int) -> np
     summed = np.cumsum(np.asarray(weights_per_window, dtype=np.float64))
     if not len(summed) or not np.isfinite(summed[-1]) or summed[-1] <= 0:
         raise ValueError("there is no window to draw: the weights are empty, zero or not finite")
-    key = int.from_bytes(hashlib.sha256(f"{seed},{epoch}".encode()).digest()[:16], "little")
-    random = np.random.Philox(key=key).random_raw(size) >> np.uint64(11)
+    random = _raw(f"{seed},{epoch}", size) >> np.uint64(11)
     place = random.astype(np.float64) * 2.0**-53 * summed[-1]
     return np.minimum(np.searchsorted(summed, place, side="right"), len(summed) - 1).astype(np.int64)
+
+
+def shuffled(size: int, seed: int, epoch: int) -> np.ndarray:
+    """The numbers from 0 to `size` - 1 (int64) in random order, each once; a pure function like `draw`."""
+    return np.argsort(_raw(f"shuffled,{seed},{epoch}", size), kind="stable").astype(np.int64)
+
+
+def _raw(name: str, size: int) -> np.ndarray:
+    """`size` raw Philox numbers (uint64) that belong to `name`."""
+    return np.random.Philox(key=int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")).random_raw(size)

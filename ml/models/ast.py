@@ -8,33 +8,25 @@ model see silence for most of its work. So the position embedding is interpolate
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional
 from transformers import ASTConfig, ASTForAudioClassification
-from transformers.utils.logging import disable_progress_bar
 
 from ml.models.ast_config import AstConfig
 from ml.models.hub import ModelUnavailable, weights_folder
+from ml.models.saved import load_model, load_whole, names_of, save_model, saved_extra
 
 __all__ = ["AstConfig", "ModelUnavailable", "build_ast", "load_model", "save_model", "saved_extra"]
-
-EXTRA = "nocturne"
-"""Where config.json holds what Nocturne says beside what transformers says."""
 
 SIZES = ("hidden", "layers", "heads", "intermediate", "patch", "stride")
 """Settings that a pretrained model decides by itself."""
 
 log = logging.getLogger(__name__)
-disable_progress_bar()  # a bar per model, for a second's work, hides what matters in a night's log
 
 
 def build_ast(config: AstConfig, *, frames: int, mels: int, labels: Sequence[str], seed: int) -> nn.Module:
@@ -50,25 +42,9 @@ def build_ast(config: AstConfig, *, frames: int, mels: int, labels: Sequence[str
         return _from_pretrained(config, config.pretrained, frames, mels, labels)
 
 
-def save_model(model: nn.Module, folder: Path, extra: dict[str, Any]) -> None:
-    """Writes model.safetensors and config.json into the existing `folder`; `extra` (JSON values) goes into the latter.
-
-    transformers can load the folder too, and it can be the `pretrained` of a later trial.
-    """
-    assert isinstance(model, ASTForAudioClassification)
-    setattr(model.config, EXTRA, extra)
-    model.save_pretrained(folder, max_shard_size="100GB")
-
-
-def load_model(folder: Path) -> nn.Module:
-    """The model that `save_model` wrote, in eval mode on the CPU."""
-    return _load(folder, dropout=None).eval()
-
-
-def saved_extra(folder: Path) -> dict[str, Any]:
-    """The `extra` that `save_model` wrote."""
-    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return dict(said.get(EXTRA, {}))
+def restore(folder: Path) -> nn.Module:
+    """The Audio Spectrogram Transformer that `ml.models.saved.save_model` wrote."""
+    return _load(folder, dropout=None)
 
 
 def tokens(frames: int, mels: int, patch: int = 16, stride: int = 10) -> int:
@@ -117,7 +93,7 @@ def _from_scratch(config: AstConfig, frames: int, mels: int, labels: Sequence[st
             time_stride=config.stride,
             max_length=frames,
             num_mel_bins=mels,
-            **_named(labels),
+            **names_of(labels),
         ),
         attn_implementation="sdpa",
         dtype=torch.float32,
@@ -144,34 +120,13 @@ def _from_pretrained(config: AstConfig, pretrained: str, frames: int, mels: int,
     model.classifier.dense = nn.Linear(head.in_features, len(labels))
     nn.init.trunc_normal_(model.classifier.dense.weight, std=0.02)
     nn.init.zeros_(model.classifier.dense.bias)
-    known.update({"max_length": frames, "num_mel_bins": mels, **_named(labels)})
+    known.update({"max_length": frames, "num_mel_bins": mels, **names_of(labels)})
     model.num_labels = len(labels)
     return model
 
 
 def _load(folder: Path, dropout: float | None) -> ASTForAudioClassification:
     changes = {} if dropout is None else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    try:
-        model, told = ASTForAudioClassification.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            attn_implementation="sdpa",
-            dtype=torch.float32,
-            output_loading_info=True,
-            **changes,
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as problem:
-        reason = re.sub(r"\s+", " ", str(problem))[:300]
-        raise ModelUnavailable(
-            f"{folder} holds no Audio Spectrogram Transformer that can be loaded: {reason}"
-        ) from problem
-    missing = sorted(told["missing_keys"])
-    if missing:
-        # transformers would fill them with random numbers and say so in passing.
-        raise ModelUnavailable(f"{folder}: {len(missing)} weights are missing, the first is {missing[0]}")
-    return model
-
-
-def _named(labels: Sequence[str]) -> dict[str, Any]:
-    return {"id2label": dict(enumerate(labels)), "label2id": {label: number for number, label in enumerate(labels)}}
+    return load_whole(
+        ASTForAudioClassification, folder, "Audio Spectrogram Transformer", attn_implementation="sdpa", **changes
+    )

@@ -43,7 +43,10 @@ class Lesson(Protocol):
         """What the trial says for `epoch` (1-based), as JSON values; it enters the key of the state.
 
         `history` are the epochs before. "batch" (items per optimizer step) is required; "lr" is applied to every
-        parameter group when it is there; anything else is only identity.
+        parameter group when it is there: a number, or {"onecycle": {"max", "pct_start", "total_steps", "first_step"}},
+        a schedule over all epochs in which this one begins with the 0-based "first_step" (see
+        `ml.training.schedules`). "frozen" lists beginnings of names of parameters that are not trained in this epoch;
+        anything else is only identity.
         """
 
     def order(self, epoch: int) -> np.ndarray:

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ml.training.accounts import OutOfMemory
+from ml.training.freezing import at_rest
 from ml.training.keys import epoch_seed, seed_everything
 from ml.training.ledger import LOSS, NORM, Ledger
 from ml.training.lesson import Lesson, Recipe
 from ml.training.machine import Machine
+from ml.training.schedules import set_pace
 
 ALLOCATION_FAILED = ("DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """How some allocators say that memory ran out, by a plain RuntimeError."""
@@ -47,19 +49,17 @@ def train_epoch(
     progress: Callable[[int, float], None],
 ) -> EpochSums:
     """Trains `model` in place, at most `micro_batch` items at once. Raises `Diverged` and `OutOfMemory`."""
-    if "lr" in settings:
-        for group in optimizer.param_groups:
-            group["lr"] = settings["lr"]
     order = np.asarray(lesson.order(epoch))
     if not len(order):
         raise ValueError(f"epoch {epoch} has no items to train on: the lesson's order is empty")
     batch: int = settings["batch"]
     micro = min(batch, micro_batch or batch)
-    steps = _Steps(lesson, recipe, machine, model, optimizer, seed=epoch_seed(recipe.seed, epoch))
-    for start in range(0, len(order), batch):
-        micro = steps.take(order[start : start + batch], micro)
-        progress(epoch, min(1.0, (start + batch) / len(order)))
-    steps.ledger.settle()
+    steps = _Steps(lesson, recipe, machine, model, optimizer, epoch=epoch, rate=settings.get("lr"))
+    with at_rest(model, settings.get("frozen", ())):
+        for start in range(0, len(order), batch):
+            micro = steps.take(order[start : start + batch], micro)
+            progress(epoch, min(1.0, (start + batch) / len(order)))
+        steps.ledger.settle()
     means = {name: value / len(order) for name, value in steps.ledger.sums.items() if name != NORM}
     return EpochSums(
         means=means,
@@ -81,21 +81,24 @@ class _Steps:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         *,
-        seed: int,
+        epoch: int,
+        rate: float | dict[str, Any] | None,
     ) -> None:
         self._lesson, self._machine, self._model, self._optimizer = lesson, machine, model, optimizer
-        self._clip_norm, self._seed = recipe.clip_norm, seed
+        self._clip_norm, self._seed, self._rate = recipe.clip_norm, epoch_seed(recipe.seed, epoch), rate
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self._generator = torch.Generator(machine.device)
         self._taken = 0
         self.ledger = Ledger(machine.device_type)
         self.out_of_memory = 0
-        self._seed_all(seed)
+        self._seed_all(self._seed)
         model.train()
         optimizer.zero_grad(set_to_none=True)
 
     def take(self, indices: np.ndarray, micro: int) -> int:
         """One step over `indices`, at most `micro` items at once; the micro-batch that it took in the end."""
+        if self._rate is not None:
+            set_pace(self._optimizer.param_groups, self._rate, self._taken)
         self._taken += 1
         while (said := self._try_gradients(indices, micro)) is None:
             micro = self._smaller(min(micro, len(indices)))
