@@ -1,8 +1,9 @@
-"""What every classifier over windows of a frame store shares: its lesson, and its evaluation."""
+"""What every classifier of windows shares: its lesson, its evaluation, and the walk from the one to the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,12 @@ from torch.nn import functional
 
 from ml.data.windows import Windows
 from ml.metrics.classification import confusion_counts, evaluation_tables, overall_scores
-from ml.training.engine import EpochNote, OutOfMemory
+from ml.studies.study import Outcome, TrialJob
+from ml.training.engine import EpochNote, OutOfMemory, Recipe, train
 from ml.training.machine import Machine
 from ml.training.optimizers import adamw
+from ml.training.schedules import rate_at_end
+from ml.training.state import load_weights
 from ml.training.steps import free_memory, ran_out_of_memory
 
 PARTS = ("train", "validation", "test")
@@ -38,12 +42,11 @@ class ClassifierLesson:
         evaluation_batch: int,
         machine: Machine,
     ) -> None:
-        """`batch` turns window numbers into a tensor `(windows, frames, mels)`; `draw` gives an epoch's windows."""
+        """`batch` turns window numbers into the model's input; `draw` gives an epoch's windows."""
         self._build, self._batch, self._settings, self._draw = build, batch, settings, draw
         self.windows, self.classes = windows, list(classes)
         self._weight_decay, self._evaluation_batch, self._machine = weight_decay, evaluation_batch, machine
         self._labels = torch.from_numpy(windows.label.astype(np.int64)).to(machine.device)
-        self._validation = np.flatnonzero(windows.part == PARTS.index("validation"))
 
     def model(self) -> nn.Module:
         return self._build()
@@ -71,10 +74,15 @@ class ClassifierLesson:
         return functional.cross_entropy(logits, labels, reduction="sum"), {"accuracy": right}
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        if not len(self._validation):
+        return self.scores(model, "validation")
+
+    def scores(self, model: nn.Module, part: str) -> dict[str, float]:
+        """Accuracy, macro recall, macro F1 and cross-entropy over the windows of `part`, as they are."""
+        own = np.flatnonzero(self.windows.part == PARTS.index(part))
+        if not len(own):
             return {}
-        probabilities = self.predict(model, self._validation)
-        labels = self.windows.label[self._validation]
+        probabilities = self.predict(model, own)
+        labels = self.windows.label[own]
         counts = confusion_counts(labels, probabilities.argmax(axis=1), len(self.classes))
         chosen = np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)
         return {**overall_scores(counts), "loss": float(-np.log(chosen).mean())}
@@ -145,21 +153,74 @@ class ClassifierLesson:
         return {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
 
 
+def run_classifier(
+    job: TrialJob,
+    lesson: ClassifierLesson,
+    recipe: Recipe,
+    *,
+    train_scores: Callable[[nn.Module, EpochNote], dict[str, float]],
+    save_model: Callable[[nn.Module, Path], None],
+) -> Outcome:
+    """Train what is not trained yet, choose the epoch on validation, open test once.
+
+    `train_scores` says of the chosen model what the table of metrics has of the training part.
+    """
+    trained = train(
+        lesson,
+        recipe,
+        job.states,
+        job.machine,
+        found=job.found,
+        report=job.report,
+        progress=job.progress,
+        stop=job.stop,
+    )
+    tables = {"epochs": epochs_table(trained.history)}
+    selection = f"validation_{recipe.monitor}"
+    best = trained.best
+    if trained.status != "finished" or best is None or trained.best_folder is None:
+        return Outcome(trained, tables, selection, None, recipe.higher_is_better, None)
+    model = lesson.model()
+    load_weights(trained.best_folder, model)
+    model.to(device=job.machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    tables |= lesson.evaluate(model)
+    of_training = _train_metrics(train_scores(model, best))
+    tables["metrics"] = pd.concat([of_training, tables["metrics"]], ignore_index=True)
+    tables["draws"] = draws_table(trained.history)
+
+    def save(folder: Path) -> dict[str, Any]:
+        save_model(model, folder)
+        return {"classes": lesson.classes, "selection": best.validation}
+
+    return Outcome(
+        trained=trained,
+        tables=tables,
+        selection_metric=selection,
+        selection_value=best.validation[recipe.monitor],
+        higher_is_better=recipe.higher_is_better,
+        save_model=save,
+    )
+
+
 def epochs_table(history: Sequence[EpochNote]) -> pd.DataFrame:
     """One row per epoch, part and metric."""
     rows = [
         (note.epoch, part, metric, float(value), note.seconds, note.key)
         for note in history
-        for part, metrics in (("train", note.train), ("validation", note.validation))
+        for part, metrics in (("train", note.train | _rate(note)), ("validation", note.validation))
         for metric, value in metrics.items()
     ]
     return pd.DataFrame(rows, columns=["epoch", "part", "metric", "value", "seconds", "key"])
 
 
-def train_metrics(best: EpochNote) -> pd.DataFrame:
-    """The training accuracy of the chosen epoch, over windows as they were drawn: rare ones more often, if balanced."""
-    row = ("train", "window", "accuracy", None, best.train["accuracy"], np.nan, np.nan)
-    return pd.DataFrame([row], columns=["part", "level", "metric", "class", "value", "low", "high"])
+def _rate(note: EpochNote) -> dict[str, float]:
+    """The learning rate of the epoch's last step, where its settings say one."""
+    return {"lr": rate_at_end(note.settings["lr"], note.items, note.settings["batch"])} if "lr" in note.settings else {}
+
+
+def _train_metrics(scores: dict[str, float]) -> pd.DataFrame:
+    rows = [("train", "window", metric, None, value, np.nan, np.nan) for metric, value in scores.items()]
+    return pd.DataFrame(rows, columns=["part", "level", "metric", "class", "value", "low", "high"])
 
 
 def draws_table(history: Sequence[EpochNote]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,12 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80)
     return buffer.getvalue()
+
+
+def trial_pictures(tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
+    """Those of the two pictures that the tables of a trial allow, by title."""
+    pictures = {"curves": curves(tables["epochs"])} if "epochs" in tables else {}
+    return pictures | ({"confusion": confusion(tables["confusion"])} if "confusion" in tables else {})
 
 
 def curves(epochs: pd.DataFrame) -> bytes:

@@ -11,9 +11,10 @@ import pandas as pd
 
 from ml.data.audio import read_mono
 from ml.data.children import map_in_children
-from ml.data.windows import LONGEST_SECONDS, PARTS, cut_windows
+from ml.data.windows import LONGEST_SECONDS, cut_windows
 from ml.features.frames import build_frames, open_frames
 from ml.studies.concert.config import ConcertSettings
+from ml.studies.counting import window_counts
 from ml.studies.study import Progress
 from ml.training.machine import processors
 
@@ -43,9 +44,8 @@ def build(
     )
 
 
-def window_counts(folder: Path, split: pd.DataFrame, settings: ConcertSettings, classes: list[str]) -> pd.DataFrame:
+def counts(folder: Path, split: pd.DataFrame, settings: ConcertSettings, classes: list[str]) -> pd.DataFrame:
     """Windows per part and class, as the baseline cuts them."""
     rows = open_frames(folder).rows
     windows = cut_windows(split, rows, settings.trial.window, settings.features.frames_per_second, classes)
-    named = pd.DataFrame({"part": windows.part, "class": windows.label}).value_counts().reset_index(name="windows")
-    return named.assign(part=[PARTS[part] for part in named["part"]], **{"class": [classes[i] for i in named["class"]]})
+    return window_counts(windows, classes)

@@ -90,9 +90,9 @@ class ConcertStudy(Study):
         return build(folder, source, files, split, settings, reuse, progress)
 
     def window_counts(self, folder: Path, split: pd.DataFrame, settings: ConcertSettings) -> pd.DataFrame:
-        from ml.studies.concert.features import window_counts
+        from ml.studies.concert.features import counts
 
-        return window_counts(folder, split, settings, self.classes(settings, split))
+        return counts(folder, split, settings, self.classes(settings, split))
 
     def features_bytes(self, files: pd.DataFrame, settings: ConcertSettings) -> int:
         accepted = files[files["state"] != "rejected"]
@@ -127,10 +127,9 @@ class ConcertStudy(Study):
         return trade_off(results.leaderboard, results.per_class, results.inventory)
 
     def trial_pictures(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
-        from ml.studies.pictures import confusion, curves
+        from ml.studies.pictures import trial_pictures
 
-        pictures = {"curves": curves(tables["epochs"])} if "epochs" in tables else {}
-        return pictures | ({"confusion": confusion(tables["confusion"])} if "confusion" in tables else {})
+        return trial_pictures(tables)
 
     def export_document(self, folder: Path, results: Results, models: Mapping[str, Path], *, pth: bool) -> list[Path]:
         from ml.studies.concert.document import export

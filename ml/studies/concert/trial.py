@@ -3,51 +3,27 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ml.config import fingerprint
 from ml.data.windows import Windows, class_weights, cut_windows, draw
 from ml.features.batches import AUDIOSET_MEAN, AUDIOSET_STD, Gather
 from ml.features.frames import open_frames
 from ml.models.ast import build_ast, save_model
-from ml.studies.classifier import ClassifierLesson, draws_table, epochs_table, train_metrics
+from ml.studies.classifier import ClassifierLesson, run_classifier
 from ml.studies.concert.config import ConcertSettings, ConcertTrial
 from ml.studies.study import Outcome, TrialJob
-from ml.training.engine import Recipe, train
-from ml.training.state import load_weights
+from ml.training.engine import Recipe
 
 
 def run_trial(job: TrialJob, classes: list[str]) -> Outcome:
-    """Train what is not trained yet, choose the epoch on validation, open test once."""
+    """One trial from its windows to its tables and its model."""
     trial: ConcertTrial = job.trial.config  # type: ignore[assignment]
     settings: ConcertSettings = job.settings
     store = open_frames(job.features)
     windows = cut_windows(job.split, store.rows, trial.window, settings.features.frames_per_second, classes)
-    lesson = ConcertLesson(job, trial, settings.features.mels, classes, store.frames, windows)
-    trained = train(
-        lesson,
-        _recipe(job, trial, classes),
-        job.states,
-        job.machine,
-        found=job.found,
-        report=job.report,
-        progress=job.progress,
-        stop=job.stop,
-    )
-    tables = {"epochs": epochs_table(trained.history)}
-    selection = f"validation_{trial.select_by}"
-    if trained.status != "finished" or trained.best is None or trained.best_folder is None:
-        return Outcome(trained, tables, selection, None, True, None)
-    model = lesson.model()
-    load_weights(trained.best_folder, model)
-    model.to(job.machine.device)
-    tables |= lesson.evaluate(model)
-    tables["metrics"] = pd.concat([train_metrics(trained.best), tables["metrics"]], ignore_index=True)
-    tables["draws"] = draws_table(trained.history)
     about = {
         "classes": classes,
         "trial": trial.model_dump(mode="json"),
@@ -56,18 +32,13 @@ def run_trial(job: TrialJob, classes: list[str]) -> Outcome:
         "mean": AUDIOSET_MEAN,
         "deviation": AUDIOSET_STD,
     }
-
-    def save(folder: Path) -> dict[str, Any]:
-        save_model(model, folder, about)
-        return {"classes": classes, "selection": trained.best.validation if trained.best else {}}
-
-    return Outcome(
-        trained=trained,
-        tables=tables,
-        selection_metric=selection,
-        higher_is_better=True,
-        selection_value=trained.best.validation[trial.select_by],
-        save_model=save,
+    return run_classifier(
+        job,
+        ConcertLesson(job, trial, settings.features.mels, classes, store.frames, windows),
+        _recipe(job, trial, classes),
+        # Over windows as they were drawn: rare ones more often, if balanced.
+        train_scores=lambda model, best: {"accuracy": best.train["accuracy"]},
+        save_model=lambda model, folder: save_model(model, folder, about),
     )
 
 
