@@ -78,6 +78,11 @@ def _list_parts(root: Path, present: list[str], names: ClassNames, endings: Coll
     listing.notes += silent.notes
     for name, folders in classes_of.items():
         _list_classes(root, name, folders, names, endings, listing)
+    held = {PART_FOLDERS[name.casefold()] for name in classes_of}
+    if "validation" not in held:
+        listing.notes.append("there is no val/: validation is cut from train/")
+    if "test" not in held:
+        listing.notes.append("there is no test/: no part is held back for a test, and none will be reported")
     for part, doubled in _grouped((PART_FOLDERS[name.casefold()], name) for name in classes_of).items():
         if len(doubled) > 1:
             listing.notes.append(f"{' and '.join(doubled)}: both hold the part {part}, both are read")

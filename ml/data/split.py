@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -17,7 +17,17 @@ from pydantic import Field, model_validator
 from ml.config import Config
 from ml.data.leakage import data_fingerprint, leaks
 
-__all__ = ["PARTS", "SplitConfig", "TooFewRecordings", "data_fingerprint", "leaks", "split_recordings"]
+__all__ = [
+    "COLUMNS",
+    "PARTS",
+    "SplitConfig",
+    "TooFewRecordings",
+    "accepted",
+    "data_fingerprint",
+    "leaks",
+    "place_recordings",
+    "split_recordings",
+]
 
 PARTS = ("train", "validation", "test")
 COLUMNS = ["path", "label", "group", "content_hash", "part"]
@@ -63,35 +73,48 @@ def split_recordings(files: pd.DataFrame, config: SplitConfig, frozen: pd.DataFr
     `frozen` is an earlier result: none of its groups moves, and new recordings go where their class lacks most. A
     pure function of its arguments, whatever the order of the rows.
     """
-    kept = files[files["state"] != "rejected"].sort_values("path").reset_index(drop=True)
-    recordings = _recordings(kept)
-    _require_three(recordings, kept)
+    return place_recordings(accepted(files), {part: getattr(config, part) for part in PARTS}, config.seed, frozen)
 
-    settled = {} if frozen is None else dict(zip(frozen["group"], frozen["part"], strict=True))
-    heard = {} if frozen is None else dict(zip(frozen["content_hash"], frozen["part"], strict=True))
+
+def accepted(files: pd.DataFrame) -> pd.DataFrame:
+    """The files of an inventory that can be used, in the order of their paths."""
+    return files[files["state"] != "rejected"].sort_values("path").reset_index(drop=True)
+
+
+def place_recordings(
+    kept: pd.DataFrame, shares: Mapping[str, float], seed: int, frozen: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Accepted files into the parts that have `shares`; what `frozen` placed in another part is placed anew."""
+    parts = tuple(shares)
+    recordings = _recordings(kept)
+    _require_enough(recordings, kept, parts)
+
+    earlier = None if frozen is None else frozen[frozen["part"].isin(parts)]
+    settled = {} if earlier is None else dict(zip(earlier["group"], earlier["part"], strict=True))
+    heard = {} if earlier is None else dict(zip(earlier["content_hash"], earlier["part"], strict=True))
     part_of_row: dict[int, str] = {}
     fresh: list[_Recording] = []
     have: dict[str, Counter[str]] = defaultdict(Counter)
     for recording in recordings:
-        parts = _settle(recording, kept, settled, heard)
-        if parts is None:
+        known = _settle(recording, kept, settled, heard)
+        if known is None:
             fresh.append(recording)
             continue
-        part_of_row |= parts
-        for row, part in parts.items():
+        part_of_row |= known
+        for row, part in known.items():
             have[kept["label"][row]][part] += 1
 
     totals = Counter(kept["label"])
-    targets = {name: {part: count * getattr(config, part) for part in PARTS} for name, count in totals.items()}
+    targets = {name: {part: count * share for part, share in shares.items()} for name, count in totals.items()}
     left = Counter(name for recording in fresh for name in recording.classes)
-    for recording, name in _in_order(fresh, targets, config.seed):
+    for recording, name in _in_order(fresh, targets, seed):
         part = _part_for(targets[name], have[name], left[name])
         left.subtract(list(recording.classes))
         part_of_row |= dict.fromkeys(recording.rows, part)
         for label, count in recording.classes.items():
             have[label][part] += count
 
-    _require_every_part(have)
+    _require_every_part(have, parts)
     split = kept.assign(part=[part_of_row[row] for row in range(len(kept))])
     return split[COLUMNS]
 
@@ -161,26 +184,27 @@ def _in_order(
 
 def _part_for(target: dict[str, float], have: Counter[str], left: int) -> str:
     """The part that lacks most files; with only as many recordings `left` as parts are empty, an empty one."""
-    empty = [part for part in PARTS if not have[part]]
-    return max(empty if left <= len(empty) else PARTS, key=lambda part: target[part] - have[part])
+    empty = [part for part in target if not have[part]]
+    return max(empty if left <= len(empty) else target, key=lambda part: target[part] - have[part])
 
 
-def _require_three(recordings: list[_Recording], kept: pd.DataFrame) -> None:
+def _require_enough(recordings: list[_Recording], kept: pd.DataFrame, parts: tuple[str, ...]) -> None:
     often = Counter(name for recording in recordings for name in recording.classes)
     if not often:
         raise TooFewRecordings("there is no usable file to split")
-    if min(often.values()) >= len(PARTS):
+    if min(often.values()) >= len(parts):
         return
+    uses = [{"validation": "validate"}.get(part, part) for part in parts]
     files = Counter(kept["label"])
     counts = ", ".join(f"{name} {often[name]} ({files[name]} files)" for name in sorted(often))
     raise TooFewRecordings(
-        f"every class needs at least {len(PARTS)} recordings, one each to train, validate and test on; there are: "
-        f"{counts}. Files of one group count as one recording: if they are several, set `group_pattern`"
+        f"every class needs at least {len(parts)} recordings, one each to {', '.join(uses[:-1])} and {uses[-1]} on; "
+        f"there are: {counts}. Files of one group count as one recording: if they are several, set `group_pattern`"
     )
 
 
-def _require_every_part(have: dict[str, Counter[str]]) -> None:
-    lacking = [f"{name} has none in {part}" for name in sorted(have) for part in PARTS if not have[name][part]]
+def _require_every_part(have: dict[str, Counter[str]], parts: tuple[str, ...]) -> None:
+    lacking = [f"{name} has none in {part}" for name in sorted(have) for part in parts if not have[name][part]]
     if lacking:
         raise TooFewRecordings(
             f"every class needs a recording in each part: {', '.join(lacking)}. "
