@@ -45,6 +45,9 @@ class PictureConfig(Config):
 
 PICTURES = StoreKind("pictures.u8", 1, np.dtype("u1"), PictureConfig, lambda config: (config.side, config.side, 3))
 
+MOST_CHILDREN = 10
+"""Each takes 55 MB, 80 with clips: so many stay below 1 GiB. More would soon wait for the one process that gathers."""
+
 
 @dataclass(frozen=True)
 class PictureStore:
@@ -83,7 +86,8 @@ def build_pictures(
     """Write a store of all `files` (content hash, path, seconds) into the empty `folder`; return an account of it.
 
     A file of 0 seconds is a picture and becomes one row; any other is a clip and becomes one row per
-    `config.clip.seconds`. `stamps` are (bytes, modified_ns) by content hash. All else is as `build_store` says.
+    `config.clip.seconds`. Of `workers`, at most MOST_CHILDREN are taken. `stamps` are (bytes, modified_ns) by content
+    hash. All else is as `build_store` says.
     """
     built = build_store(
         folder,
@@ -92,7 +96,7 @@ def build_pictures(
         config,
         rows_of=partial(_rows_of, config=config, read_picture=read_picture, read_sound=read_sound),
         run=run,
-        workers=workers,
+        workers=min(workers, MOST_CHILDREN),
         reuse=reuse,
         progress=progress,
     )

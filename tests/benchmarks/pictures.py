@@ -77,11 +77,11 @@ def preparing(store: Path, files: Files, side: int, workers: int, report: Report
     from ml.data.audio import read_mono
     from ml.data.children import map_in_children
     from ml.data.pictures import read_picture
-    from ml.features.pictures import PictureConfig, build_pictures
+    from ml.features.pictures import MOST_CHILDREN, PictureConfig, build_pictures
     from ml.training.machine import processors
 
     store.mkdir()
-    workers = workers or processors()
+    workers = min(workers or processors(), MOST_CHILDREN)
     stamps = {key: (path.stat().st_size, path.stat().st_mtime_ns) for key, path, _ in files}
     work = partial(
         build_pictures,

@@ -48,11 +48,12 @@ def test_equal_to_the_plain_way(
                 np.testing.assert_allclose(batch.cpu().numpy(), plainly(pictures, rows, mean, std), rtol=0, atol=2e-6)
 
 
-def test_equal_to_what_networks_of_torchvision_are_given(pictures: np.ndarray) -> None:
-    transforms = pytest.importorskip("torchvision.transforms")
-    usual = transforms.Compose([transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)])
-    theirs = torch.stack([usual(np.array(pictures[row])) for row in ROWS])
-    torch.testing.assert_close(PictureBatches(pictures).batch(ROWS), theirs, rtol=0, atol=2e-6)
+def test_equal_to_what_transformers_gives_its_networks(pictures: np.ndarray) -> None:
+    from transformers.image_transforms import normalize, rescale
+
+    theirs = [normalize(rescale(pictures[row], 1 / 255), IMAGENET_MEAN, IMAGENET_STD) for row in ROWS]
+    ours = PictureBatches(pictures).batch(ROWS).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(ours.numpy(), np.stack(theirs), rtol=0, atol=2e-6)
 
 
 def test_a_convolution_takes_it_as_it_is(pictures: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from ml.data.pictures import read_picture
 from ml.data.source import SourceVanished
 from ml.features.building import ExtractionFailed, FileChanged
 from ml.features.clips import ClipConfig, ClipPictures
-from ml.features.pictures import PictureConfig, build_pictures, open_pictures, pictures_of
+from ml.features.pictures import MOST_CHILDREN, PictureConfig, build_pictures, open_pictures, pictures_of
 from ml.features.store import StoreDamaged
 from tests.benchmarks.features import content_hash
 
@@ -178,6 +178,17 @@ def test_a_source_that_vanishes_while_it_is_read_can_be_tried_again(tmp_path: Pa
     with pytest.raises(SourceVanished, match=r"zażółć 0 !\.png"):
         build(tmp_path / "store", pictures(tmp_path / "source", 1), read_picture=vanish)
     assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_many_cores_do_not_make_many_children(tmp_path: Path) -> None:
+    asked = []
+
+    def here(function: Any, files: Any, /, *, workers: int, seconds_allowed: Any) -> Any:
+        asked.append(workers)
+        yield from ((file, function(file)) for file in files)
+
+    build(tmp_path / "store", pictures(tmp_path / "source", 12), workers=64, run=here)
+    assert asked == [MOST_CHILDREN]
 
 
 def test_a_store_without_files_is_refused(tmp_path: Path) -> None:
