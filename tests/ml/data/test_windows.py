@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.data.windows import WindowConfig, Windows, class_weights, cut_windows, draw
+from ml.data.windows import WindowConfig, Windows, class_weights, cut_windows, draw, shuffled
 
 PARTS = ("train", "validation", "test")
 
@@ -131,3 +131,21 @@ def test_nothing_of_no_weight_is_drawn() -> None:
     for nothing in (np.zeros(3), np.array([]), np.array([np.nan])):
         with pytest.raises(ValueError, match="no window to draw"):
             draw(nothing, 0, 0, 1)
+
+
+def test_shuffled_every_number_comes_once_in_an_order_that_the_arguments_decide() -> None:
+    first = shuffled(1_000, 42, 3)
+    assert first.dtype == np.int64
+    np.testing.assert_array_equal(np.sort(first), np.arange(1_000))
+    np.testing.assert_array_equal(first, shuffled(1_000, 42, 3))
+    for other in (shuffled(1_000, 42, 4), shuffled(1_000, 43, 3), np.arange(1_000)):
+        assert (first != other).mean() > 0.9
+    assert shuffled(0, 1, 1).tolist() == [] and shuffled(1, 1, 1).tolist() == [0]
+    digest = hashlib.sha256(shuffled(1 << 16, 42, 1).astype("<i8").tobytes()).hexdigest()
+    assert digest[:16] == "244dd4e7b380c096", "orders have changed: every trained result would change with them"
+
+
+def test_shuffled_no_place_prefers_a_number() -> None:
+    orders = np.stack([shuffled(6, 7, epoch) for epoch in range(6_000)])
+    for place in range(6):
+        np.testing.assert_allclose(np.bincount(orders[:, place], minlength=6) / 6_000, 1 / 6, atol=0.02)
