@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ml.config import Config, read_config
+from ml.config import Config, ConfigError, read_config
 
 INDEX = "index.json"
 
@@ -64,7 +64,10 @@ def open_store(folder: Path, kind: StoreKind[ConfigT]) -> Store[ConfigT]:
         raise StoreDamaged(f"{folder}: no complete store of features ({problem}); build it again") from problem
     if index["format"] != kind.format:
         raise StoreDamaged(f"{folder}: format {index['format']} instead of {kind.format}; build it again")
-    config = read_config(kind.config, index["config"], str(folder / INDEX))
+    try:
+        config = read_config(kind.config, index["config"], str(folder / INDEX))
+    except ConfigError as problem:
+        raise StoreDamaged(f"{problem}; build it again") from problem
     if size != index["rows"] * kind.row_bytes(config):
         raise StoreDamaged(f"{where}: {size} bytes do not make {index['rows']} rows; build it again")
     rows = np.memmap(where, dtype=kind.dtype, mode="r", shape=(index["rows"], *kind.row_shape(config)))

@@ -207,6 +207,9 @@ def test_a_damaged_store_is_not_opened(tmp_path: Path) -> None:
     (store / "index.json").write_text(index.replace('"format": 1', '"format": 9'))
     with pytest.raises(StoreDamaged, match="format 9 instead of 1; build it again"):
         open_pictures(store)
+    (store / "index.json").write_text(index.replace('"span_db"', '"span"'))
+    with pytest.raises(StoreDamaged, match=r"unknown key `clip\.span`.*build it again"):
+        open_pictures(store)
     (store / "index.json").unlink()
     with pytest.raises(StoreDamaged, match="build it again"):
         open_pictures(store)
