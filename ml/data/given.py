@@ -21,9 +21,12 @@ JUDGES_FIRST = ("test", "validation", "train")
 
 
 def has_given_parts(files: pd.DataFrame) -> bool:
-    """Whether the accepted files of an inventory lie in folders of parts, all of them."""
-    paths = files.loc[files["state"] != "rejected", "path"]
-    return len(paths) > 0 and all(given_part(path) is not None for path in paths)
+    """Whether the accepted files of an inventory lie in folders of parts, all of them; a class may be called train."""
+    used = files[files["state"] != "rejected"]
+    return len(used) > 0 and all(
+        given_part(path) is not None and not path.startswith(f"{label}/")
+        for path, label in zip(used["path"], used["label"], strict=True)
+    )
 
 
 def given_split(

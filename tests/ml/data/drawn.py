@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,6 @@ def draw(path: Path, picture: Image.Image | None = None, **how: Any) -> Path:
     """A picture file (tiles that depend on the path when nothing is given), its folders made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if picture is None:
-        picture = tiles(seed=sum(path.as_posix().encode("utf-8", "replace")))
+        picture = tiles(seed=zlib.crc32(path.as_posix().encode("utf-8", "replace")))
     picture.save(path, **how)
     return path
