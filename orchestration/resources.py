@@ -70,13 +70,14 @@ class Bench:
         for trial in sorted(found.trials, key=lambda trial: not Path(trial.source).is_relative_to(study.experiments)):
             problem = _refusal(trial, kept.get(trial.name.casefold()))
             if problem:
-                problems.append(f"{trial.source}: {problem}; choose another file name")
+                problems.append(f"{trial.source}: {problem}; choose another name")
             else:
                 kept[trial.name.casefold()] = trial
-        return Trials(tuple(one for one in found.trials if kept.get(one.name.casefold()) is one), tuple(problems))
+        trials = tuple(one for one in found.trials if kept.get(one.name.casefold()) is one)
+        return Trials(trials, tuple(problems), found.notes)
 
     def source(self, study: Study, environment: Mapping[str, str] | None = None) -> Path:
-        """The folder of the study's recordings: the environment variable wins, then the lab's `sources.yaml`."""
+        """The folder of the study's files: the environment variable wins, then the lab's `sources.yaml`."""
         environment = os.environ if environment is None else environment
         said = environment.get(study.source_variable)
         if said:
@@ -86,7 +87,7 @@ class Bench:
         if not isinstance(said, str) or not said:
             raise NotReady(
                 f"no source folder is set for the study {study.name}: set {study.source_variable}, or write "
-                f"`{study.name}: /path/to/recordings` into {self.lab.sources_file}"
+                f"`{study.name}: /path/to/folder` into {self.lab.sources_file}"
             )
         return self.lab.root / Path(said).expanduser()
 

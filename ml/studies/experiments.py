@@ -1,15 +1,18 @@
-"""Trials are YAML files: the file's name is the trial's name, its content what differs from the baseline."""
+"""Trials are YAML files: the file's name is the trial's name (or it says another), its content what differs."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from ml.config import ConfigError, differences, merge, read_config, read_yaml
 from ml.studies.study import Study, Trial
+from ml.studies.synonyms import translate
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}")
 """A trial's name: it becomes a partition, a folder and a value in SQL."""
@@ -21,6 +24,8 @@ class Trials:
 
     trials: tuple[Trial, ...]
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """Sentences that warn about files that are trials all the same."""
 
     def named(self, name: str) -> Trial:
         """The trial of that name, or a `KeyError` that lists the names there are."""
@@ -35,29 +40,35 @@ def read_settings(study: Study, studies_file: Path) -> Any:
     said = read_yaml(studies_file).get(study.name) if studies_file.is_file() else None
     if said is not None and not isinstance(said, dict):
         raise ConfigError(f"{studies_file}: `{study.name}` is {said!r}; expected lines of `name: value` below it")
-    return read_config(study.settings, said or {}, f"{studies_file}: {study.name}")
+    # Over the study's own defaults, not those of each section: a lab that names a pattern keeps the classes.
+    values = merge(study.settings().model_dump(mode="json"), said or {})
+    return read_config(study.settings, values, f"{studies_file}: {study.name}")
 
 
 def load_trials(study: Study, settings: Any, folders: Sequence[Path]) -> Trials:
-    """Every YAML file of `folders` as a trial, in the order of their names.
+    """Every YAML file of `folders` as a trial: those of the study's phases first and in order, then by name.
 
     A file that cannot be used costs itself alone: its sentence is among the problems and the others stand.
     """
     baseline = study.baseline(settings)
     trials: dict[str, Trial] = {}
     problems: list[str] = []
+    notes: list[str] = []
     for path in (path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.y*ml"))):
         try:
-            trial = _read_trial(path, baseline)
+            trial, idle = _read_trial(path, baseline)
             if trial.name in trials:
                 raise ConfigError(
                     f"{path}: a trial named {trial.name} is already declared in {trials[trial.name].source}; "
-                    "choose another file name"
+                    f"choose another {'file name' if trial.name == path.stem else 'name'}"
                 )
             trials[trial.name] = trial
+            notes += [f"{path}: `{key}` is understood and has no effect here" for key in idle]
         except ConfigError as problem:
             problems.append(str(problem))
-    return Trials(tuple(sorted(trials.values(), key=lambda trial: natural(trial.name))), tuple(problems))
+    place = {name: number for number, name in enumerate(name for phase in study.phases for name in phase)}
+    order = sorted(trials.values(), key=lambda trial: (place.get(trial.name, len(place)), natural(trial.name)))
+    return Trials(tuple(order), tuple(problems), tuple(notes))
 
 
 def same_settings(trials: Sequence[Trial]) -> list[tuple[str, str]]:
@@ -78,17 +89,33 @@ def natural(name: str) -> list[tuple[int, float, str]]:
     return [(0, float(part), "") if index % 2 else (1, 0.0, part) for index, part in enumerate(parts)]
 
 
-def _read_trial(path: Path, baseline: Any) -> Trial:
-    if not NAME.fullmatch(path.stem):
-        raise ConfigError(f"{path}: the file name is the trial's name; use letters, digits and . _ + = - only")
-    values = merge(baseline.model_dump(mode="json"), read_yaml(path))
-    config = read_config(type(baseline), values, str(path))
-    for name in config.of_the_study:
-        own, of_all = getattr(config, name), getattr(baseline, name)
-        if own != of_all:
+def changes_in_words(changes: Mapping[str, Sequence[Any]]) -> list[str]:
+    """What a trial says differently from the baseline, setting by setting: `training.lr: 0.0003 -> 0.001`."""
+    return [f"{setting}: {_in_words(before)} -> {_in_words(after)}" for setting, (before, after) in changes.items()]
+
+
+def _in_words(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _read_trial(path: Path, baseline: Any) -> tuple[Trial, list[str]]:
+    """The trial, and what its file says without any effect."""
+    said = read_yaml(path)
+    name = said.get("name") or path.stem
+    where = str(path) if name == path.stem else f"{path} ({name})"
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        whose = "the file name is the trial's name" if name == path.stem else f"`name` is {name!r}"
+        raise ConfigError(f"{path}: {whose}; use letters, digits and . _ + = - only")
+    own, idle = translate(said, baseline.synonyms, type(baseline).model_fields, where)
+    config = read_config(type(baseline), merge(baseline.model_dump(mode="json", exclude={"name"}), own), where)
+    for setting in config.of_the_study:
+        its, of_all = attrgetter(setting)(config), attrgetter(setting)(baseline)
+        if its != of_all:
+            for_all = f"{setting.replace('.', ': {')}: {its}{'}' * setting.count('.')}"
             raise ConfigError(
-                f"{path}: `{name}` is {own!r}, but trials are ranked against each other and so share it ({of_all!r}): "
-                f"take it out here, and set `trial: {{{name}: {own}}}` in the lab's studies.yaml to change it for all"
+                f"{where}: `{setting}` is {its!r}, but trials are ranked against each other and so share it "
+                f"({of_all!r}): take it out here, and set `trial: {{{for_all}}}` in the lab's studies.yaml to change "
+                "it for all"
             )
     changed = differences(baseline.identity(), config.identity())
-    return Trial(name=path.stem, config=config, changes=changed, source=str(path))
+    return Trial(name=name, config=config, changes=changed, source=str(path)), idle

@@ -32,7 +32,7 @@ class TrialConfig(Config):
     """What one trial says. Everything but `purpose` changes numbers and is part of the trial's identity."""
 
     of_the_study: ClassVar[tuple[str, ...]] = ()
-    """Settings that all trials share, because trials are ranked by them: only the lab's `studies.yaml` changes them."""
+    """Settings (dotted) that all trials share, for they are ranked against each other: said in `studies.yaml` only."""
     synonyms: ClassVar[Mapping[str, str | None]] = {}
     """Other dotted keys that a trial's file may use for a setting; None: understood, and without any effect here."""
 
