@@ -18,6 +18,8 @@ class TrialState:
     trial: Trial
     state: str
     why: str
+    ended: str = ""
+    """When it was done, UTC, to the minute."""
 
 
 def trial_states(bench: Bench, study: Study) -> list[TrialState]:
@@ -40,8 +42,9 @@ def _state(bench: Bench, study: Study, trial: Trial, data: StudyData | None, pre
     if data is not None and precision is not None:
         origin = study.origin(data.fingerprint, data.features_key)
         identity = study.trial_fingerprint(trial, origin, precision)
-        if any(record.account["fingerprint"] == identity for record in finished):
-            return TrialState(trial, "done", "")
+        answers = [record.account["ended"] for record in finished if record.account["fingerprint"] == identity]
+        if answers:
+            return TrialState(trial, "done", "", answers[-1][:16].replace("T", " "))
     if history and history[-1].account["status"] != "finished":
         last = history[-1].account
         return TrialState(trial, last["status"], (last.get("error") or "").split("\n")[0])
@@ -58,7 +61,7 @@ def _what_changed(
         return "the source has not been looked at yet"
     changed = []
     if account.get("data_fingerprint") != data.fingerprint:
-        changed.append("recordings or split")
+        changed.append("data or split")
     if account.get("features_key") != data.features_key:
         changed.append("features")
     if account.get("revision") != study.revision:
@@ -66,7 +69,8 @@ def _what_changed(
     if account.get("precision") != precision:
         changed.append("precision")
     said = account.get("config")
-    if isinstance(said, dict) and {k: v for k, v in said.items() if k != "purpose"} != trial.config.identity():
+    silent = ("name", "purpose")  # they change no number
+    if isinstance(said, dict) and {k: v for k, v in said.items() if k not in silent} != trial.config.identity():
         changed.append("settings")
     return f"{' and '.join(changed) or 'something'} changed since it was trained"
 

@@ -13,6 +13,7 @@ from ml.config import ConfigError
 from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from orchestration import plan
+from orchestration.amounts import class_amounts
 from orchestration.resources import Bench, NotReady
 
 SHOWN = 10
@@ -32,18 +33,25 @@ def print_studies(bench: Bench) -> int:
             print(f"  source: {problem}")
         try:
             states = plan.trial_states(bench, study)
-            problems = bench.trials(study).problems
+            trials = bench.trials(study)
         except ConfigError as problem:
             print(f"  {problem}", file=sys.stderr)
             code = 2
             continue
+        for sentence in trials.notes:
+            print(f"  note: {sentence}")
         counts = {name: sum(state.state == name for state in states) for name in plan.STATES}
         print("  " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
         width = max([24, *(len(state.trial.name) + 2 for state in states)])
+        phase_of = {name: number for number, names in enumerate(study.phases, 1) for name in names}
+        phase: int | None = None
         for state in states:
+            if study.phases and phase_of.get(state.trial.name, 0) != phase:
+                phase = phase_of.get(state.trial.name, 0)
+                print(f"  phase {phase}" if phase else "  in no phase")
             why = textwrap.shorten(state.why, 160, placeholder=" …")
             print(f"  {state.trial.name:<{width}}{state.state:<10}{why}".rstrip())
-        for sentence in problems:
+        for sentence in trials.problems:
             print(f"  left out: {sentence}", file=sys.stderr)
             code = 2
     return code
@@ -55,19 +63,16 @@ def print_recordings(bench: Bench, study: Study) -> None:
     if record is None:
         return
     files = record.table("files")
-    used = files[files["state"] != "rejected"]
-    table = used.groupby("label").agg(
-        files=("path", "size"), recordings=("group", "nunique"), seconds=("seconds", "sum")
-    )
-    minutes = table.pop("seconds") / 60
-    width = max(12, *(len(name) + 2 for name in table.index))
-    print(f"\n{'class':<{width}}{'files':>8}{'recordings':>12}{'minutes':>10}")
-    for row in table.itertuples():
-        print(f"{row.Index:<{width}}{row.files:>8}{row.recordings:>12}{minutes[row.Index]:>10.2f}")
-    print(f"{'together':<{width}}{len(used):>8}{table['recordings'].sum():>12}{minutes.sum():>10.2f}")
-    least, most = minutes.idxmin(), minutes.idxmax()
-    if 0 < minutes[least] < minutes[most]:
-        print(f"{least} is the smallest; {most} has {minutes[most] / minutes[least]:.1f} times its minutes")
+    found = class_amounts(files)
+    classes = found.classes
+    width = max(12, *(len(name) + 2 for name in classes.index))
+    sound = "minutes" if found.with_minutes else ""
+    print(f"\n{'class':<{width}}{'files':>8}{found.belonging:>12}{sound:>10}".rstrip())
+    for name, row in [*classes.iterrows(), ("together", classes.sum())]:
+        minutes = f"{row['minutes']:.2f}" if found.with_minutes and row["minutes"] == row["minutes"] else ""
+        print(f"{name:<{width}}{row['files']:>8.0f}{row[found.belonging]:>12.0f}{minutes:>10}".rstrip())
+    if found.sentence():
+        print(found.sentence())
     for note in record.account["notes"]:
         print(f"note: {_one_line(note)}")
     rejected, warned = files[files["state"] == "rejected"], files[files["state"] == "warned"]

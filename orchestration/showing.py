@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ml.studies.experiments import changes_in_words
 from ml.studies.study import Results, Study
+from orchestration.amounts import class_amounts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,21 +55,20 @@ def progress(context: dg.AssetExecutionContext) -> Callable[[float, str], None]:
 
 
 def inventory(files: pd.DataFrame, notes: list[str]) -> dg.MaterializeResult:
-    """Minutes and files per class, and every file that was refused or warned about."""
-    accepted = files[files["state"] != "rejected"]
-    table = accepted.groupby("label").agg(
-        files=("path", "count"), recordings=("group", "nunique"), minutes=("seconds", lambda s: round(s.sum() / 60, 2))
-    )
+    """Files per class, and minutes where they sound; every file that was refused or warned about."""
+    found = class_amounts(files)
+    table = found.classes.round(2).rename_axis("class").reset_index()
     troubled = files[files["state"] != "ok"][["path", "state", "problem"]]
-    smallest, largest = float(table["minutes"].min()), float(table["minutes"].max())
+    minutes = {"minutes": round(float(found.classes["minutes"].sum()), 2)} if found.with_minutes else {}
+    shown = table if found.with_minutes else table.drop(columns="minutes")
     return dg.MaterializeResult(
         metadata={
-            "classes": dg.MetadataValue.md(markdown(table.reset_index().rename(columns={"label": "class"}))),
+            "classes": dg.MetadataValue.md(markdown(shown)),
             "files": len(files),
             "rejected_files": int((files["state"] == "rejected").sum()),
-            "minutes": round(float(accepted["seconds"].sum()) / 60, 2),
-            "smallest_class": str(table["minutes"].idxmin()),
-            "largest_to_smallest_in_minutes": round(largest / smallest, 1) if smallest else float("inf"),
+            **minutes,
+            "smallest_class": found.smallest,
+            f"largest_to_smallest_in_{found.unit}": round(found.ratio, 1),
             "problems": dg.MetadataValue.md(markdown(troubled.head(100)) if len(troubled) else "none"),
             "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in notes) or "none"),
         }
@@ -75,12 +76,12 @@ def inventory(files: pd.DataFrame, notes: list[str]) -> dg.MaterializeResult:
 
 
 def split(parts: pd.DataFrame, leaks: pd.DataFrame) -> dg.MaterializeResult:
-    """Recordings per class and part; the check that nothing lies on two sides."""
+    """What belongs together (a recording, a person) per class and part; the check that none is on two sides."""
     table = parts.pivot_table(index="label", columns="part", values="group", aggfunc="nunique", fill_value=0)
-    order = [part for part in ("train", "validation", "test") if part in table]
+    table = table[[part for part in ("train", "validation", "test") if part in table]].rename_axis("class")
     return dg.MaterializeResult(
         metadata={
-            "recordings": dg.MetadataValue.md(markdown(table[order].reset_index().rename(columns={"label": "class"}))),
+            "recordings_or_groups": dg.MetadataValue.md(markdown(table.reset_index())),
             "files": len(parts),
         },
         check_results=[
@@ -112,11 +113,13 @@ def trial(study: Study, noun: str, record: Record, found: bool) -> dict[str, Any
             "minutes": round(account["seconds_standalone"] / 60, 2),
             "machine": account["machine"],
             "settings": dg.MetadataValue.json(account["config"]),
-            "changes_from_baseline": dg.MetadataValue.json(account["changes"]),
+            "changes_from_baseline": bullets(changes_in_words(account["changes"]), "none: this is the baseline"),
             "out_of_memory": account["out_of_memory"],
         }
         if account["purpose"]:
             shown["purpose"] = account["purpose"]
+        if account.get("remarks"):
+            shown["remarks"] = bullets(account["remarks"], "none")
         pictures = study.trial_pictures({"epochs": record.table("epochs")})
     else:
         metrics, confusion = record.table("metrics"), record.table("confusion")
@@ -141,10 +144,12 @@ def class_table(metrics: pd.DataFrame) -> pd.DataFrame:
 def leaderboard(study: Study, now: Results) -> dg.MaterializeResult:
     """All trials in order, how sure the order is, and the study's own pictures."""
     pictures = study.leaderboard_pictures(now)
+    remarks = [f"{row.trial}: {row.remarks}" for row in now.leaderboard.itertuples() if isinstance(row.remarks, str)]
     return dg.MaterializeResult(
         metadata={
             "leaderboard": dg.MetadataValue.md(markdown(now.leaderboard[BOARD].rename(columns=BOARD_HEAD))),
             "against_the_leader": dg.MetadataValue.md(markdown(now.comparisons[["trial", "verdict"]])),
+            "remarks": bullets(remarks, "none"),
             "trials": len(now.leaderboard),
             **{title: picture(png) for title, png in pictures.items()},
         }
@@ -168,6 +173,11 @@ def picture(png: bytes) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
+def bullets(sentences: Sequence[str], otherwise: str) -> dg.MarkdownMetadataValue:
+    """A list in Markdown, or a word where there is nothing to list."""
+    return dg.MetadataValue.md("\n".join(f"- {_harmless(sentence)}" for sentence in sentences) or otherwise)
+
+
 def markdown(frame: pd.DataFrame) -> str:
     """A table as Markdown; characters that would break it are made harmless."""
     head = [str(name) for name in frame.columns]
@@ -176,5 +186,10 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = "" if value is None or value != value else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return _harmless(
+        "" if value is None or value != value else f"{value:.4g}" if isinstance(value, float) else str(value)
+    )
+
+
+def _harmless(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "⏎").replace("<", "&lt;")

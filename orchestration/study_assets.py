@@ -48,14 +48,14 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
     @dg.asset(
         key=key("split"),
         deps=[source_inventory],
-        description="Which recordings train, which choose (validation), which judge (test). Frozen: none ever moves.",
+        description="Which files train, which choose (validation), which judge (test). Frozen: none ever moves.",
         kinds={"python", "duckdb"},
         check_specs=[
             dg.AssetCheckSpec(
                 "no_leakage",
                 asset=key("split"),
                 blocking=True,
-                description="No recording, and no copy of one, lies on two sides of the split.",
+                description="Nothing that belongs together, and no copy of a file, lies on two sides of the split.",
             )
         ],
         retry_policy=retry,
@@ -69,7 +69,7 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
     @dg.asset(
         key=key("features"),
         deps=[split],
-        description="Every recording decoded once and kept as numbers in a memory-mapped array that all trials share.",
+        description="Every file read once and kept as numbers in a memory-mapped array that all trials share.",
         kinds={"python", "numpy"},
         retry_policy=retry,
         **shared,
@@ -89,7 +89,7 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
     evaluation = dg.AssetSpec(
         key("evaluation"),
         deps=[trained_model],
-        description="What each trial's model gets right and wrong, per window and per recording; test is opened once.",
+        description="What each trial's model gets right and wrong, per window, picture and file; test is opened once.",
         kinds={"python", "duckdb"},
         skippable=True,
         **shared,

@@ -105,7 +105,7 @@ def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: st
     if features is None:
         raise TrialFailed(
             name,
-            f"the features of {study.name} are not built for the present recordings: materialize "
+            f"the features of {study.name} are not built for the present data: materialize "
             f"{study.name}/features, or run `nocturne run {study.name}`",
             again=False,
         )
@@ -136,7 +136,8 @@ def _named(bench: Bench, study: Study, name: str) -> Trial:
     for trial in found.trials:
         if trial.name == name:
             return trial
-    why = next((said for said in found.problems if f"{name}.y" in said), "its file is gone; no trial has this name now")
+    own = [said for said in found.problems if f"{name}.y" in said or f"({name}): " in said]
+    why = own[0] if own else "its file is gone; no trial has this name now"
     raise TrialFailed(name, why, again=False)
 
 
@@ -228,6 +229,7 @@ def _account(
         "changes": {key: list(pair) for key, pair in trial.changes.items()},
         "epochs_planned": study.planned_epochs(trial),
         "purpose": trial.config.purpose,
+        "remarks": study.remarks(trial),
         "precision": job.machine.precision,
         "machine": job.machine.describe(),
         "machine_facts": job.machine.as_json(),

@@ -123,6 +123,8 @@ def _fit(value: Any, kind: str) -> Any:
         return None
     if kind == "JSON":
         return json.dumps(_plain(value), ensure_ascii=False)
+    if kind == "VARCHAR" and isinstance(value, list):  # sentences
+        return "; ".join(tables.unicode_of(str(one)) for one in value) or None
     return text_of(value) if kind in ("VARCHAR", "TIMESTAMP") else value
 
 

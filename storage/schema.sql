@@ -24,16 +24,17 @@ COMMENT ON TABLE files IS 'The inventory: one row per file found in the source o
 COMMENT ON COLUMN files.study IS 'study: one question about one body of data';
 COMMENT ON COLUMN files.path IS 'path inside the source folder, with forward slashes';
 COMMENT ON COLUMN files.class IS 'class: the folder the file lies in';
-COMMENT ON COLUMN files.recording IS 'recording the file was cut from; files of one recording are never split up';
-COMMENT ON COLUMN files.seconds IS 'seconds of sound, counted by decoding all of it';
-COMMENT ON COLUMN files.rate IS 'samples per second (Hz) of the file';
-COMMENT ON COLUMN files.channels IS 'channels of the file';
-COMMENT ON COLUMN files.format IS 'what the file really is, whatever its name says, for example wav/pcm_24';
+COMMENT ON COLUMN files.recording IS
+    'what the file belongs to: the recording it was cut from, the person it shows; never split up between parts';
+COMMENT ON COLUMN files.seconds IS 'seconds of sound, counted by decoding all of it; 0 for a picture';
+COMMENT ON COLUMN files.rate IS 'samples per second (Hz) of the file; 0 for a picture';
+COMMENT ON COLUMN files.channels IS 'channels of the sound, or bands of the picture: 1 is grey, 3 is colour';
+COMMENT ON COLUMN files.format IS 'what the file really is, whatever its name says, for example wav/pcm_24 or png/rgb 640x480';
 COMMENT ON COLUMN files.bytes IS 'bytes on disk';
 COMMENT ON COLUMN files.modified_ns IS 'time of the last change of the file, nanoseconds since 1970 UTC';
 COMMENT ON COLUMN files.content_hash IS 'SHA-256 of the bytes of the file';
-COMMENT ON COLUMN files.sound_hash IS 'SHA-256 of the decoded samples: the same sound in two formats agrees';
-COMMENT ON COLUMN files.peak IS 'largest absolute sample, full scale is 1';
+COMMENT ON COLUMN files.sound_hash IS 'SHA-256 of the decoded samples or pixels: the same sound or picture in two formats agrees';
+COMMENT ON COLUMN files.peak IS 'largest absolute sample, full scale is 1; 0 for a picture';
 COMMENT ON COLUMN files.state IS 'ok, warned (used, look at problem) or rejected (left out)';
 COMMENT ON COLUMN files.problem IS 'why it was warned about or rejected, in a sentence; empty when ok';
 
@@ -44,7 +45,7 @@ COMMENT ON TABLE splits IS 'Which part each accepted file belongs to. Frozen: a 
 COMMENT ON COLUMN splits.study IS 'study: one question about one body of data';
 COMMENT ON COLUMN splits.path IS 'path inside the source folder, with forward slashes';
 COMMENT ON COLUMN splits.class IS 'class of the file';
-COMMENT ON COLUMN splits.recording IS 'recording the file was cut from; all of its files are in the same part';
+COMMENT ON COLUMN splits.recording IS 'what the file belongs to: a recording, a person; all of its files are in the same part';
 COMMENT ON COLUMN splits.content_hash IS 'SHA-256 of the bytes of the file';
 COMMENT ON COLUMN splits.part IS 'train, validation or test';
 
@@ -53,11 +54,11 @@ COMMENT ON TABLE window_counts IS 'How many windows each class has in each part,
 COMMENT ON COLUMN window_counts.study IS 'study: one question about one body of data';
 COMMENT ON COLUMN window_counts.part IS 'train, validation or test';
 COMMENT ON COLUMN window_counts.class IS 'class';
-COMMENT ON COLUMN window_counts.windows IS 'number of windows that the model sees';
+COMMENT ON COLUMN window_counts.windows IS 'number of windows that the model sees; a picture is one';
 
 CREATE TABLE attempts (
     study VARCHAR, trial VARCHAR, attempt INTEGER, status VARCHAR, run_id VARCHAR, started TIMESTAMP, ended TIMESTAMP,
-    error VARCHAR, purpose VARCHAR, model_name VARCHAR, model_key VARCHAR, fingerprint VARCHAR,
+    error VARCHAR, purpose VARCHAR, remarks VARCHAR, model_name VARCHAR, model_key VARCHAR, fingerprint VARCHAR,
     selection_metric VARCHAR, selection_value DOUBLE, higher_is_better BOOLEAN,
     seconds_spent DOUBLE, seconds_standalone DOUBLE, epochs_planned INTEGER, epochs_trained INTEGER,
     epochs_done INTEGER, best_epoch INTEGER, stopped_early BOOLEAN, precision VARCHAR, machine VARCHAR,
@@ -75,6 +76,8 @@ COMMENT ON COLUMN attempts.started IS 'when the attempt began, UTC';
 COMMENT ON COLUMN attempts.ended IS 'when its record was written, UTC; NULL when interrupted';
 COMMENT ON COLUMN attempts.error IS 'why it did not finish, in a sentence; NULL when it did';
 COMMENT ON COLUMN attempts.purpose IS 'what the trial is meant to find out';
+COMMENT ON COLUMN attempts.remarks IS
+    'what to know before reading much into it, such as that it changes two settings at once; NULL: nothing';
 COMMENT ON COLUMN attempts.model_name IS 'name under which the model is exported';
 COMMENT ON COLUMN attempts.model_key IS 'key of the best model among the artifacts';
 COMMENT ON COLUMN attempts.fingerprint IS 'stands for all that decides the numbers: configuration, data, revision';
@@ -165,8 +168,8 @@ COMMENT ON TABLE predictions IS 'What the model said about each recording and ea
 COMMENT ON COLUMN predictions.study IS 'study: one question about one body of data';
 COMMENT ON COLUMN predictions.trial IS 'trial: one configuration of a study';
 COMMENT ON COLUMN predictions.part IS 'validation or test';
-COMMENT ON COLUMN predictions.level IS 'recording, or a smaller unit such as window';
-COMMENT ON COLUMN predictions.recording IS 'recording it belongs to';
+COMMENT ON COLUMN predictions.level IS 'recording: one row per file; or a smaller unit such as window';
+COMMENT ON COLUMN predictions.recording IS 'what its file belongs to: a recording, a person';
 COMMENT ON COLUMN predictions.path IS 'file it lies in, inside the source folder; NULL where a row speaks of several files';
 COMMENT ON COLUMN predictions.window_number IS 'number of the window in its file, from 0; NULL or -1 for recordings';
 COMMENT ON COLUMN predictions.start_seconds IS 'where the window begins in its file, seconds';

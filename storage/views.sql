@@ -39,6 +39,13 @@ worst AS (
     FROM finest GROUP BY study, trial
 ),
 tried AS (SELECT study, trial, count(*) AS attempts FROM attempts GROUP BY study, trial),
+changed AS (
+    SELECT
+        study, trial,
+        string_agg(setting || ': ' || coalesce(before, 'null') || ' -> ' || coalesce(value, 'null'), '; ' ORDER BY setting)
+            AS changes
+    FROM settings WHERE changed GROUP BY study, trial
+),
 finished AS (
     SELECT
         *,
@@ -61,7 +68,7 @@ ranked AS (
 )
 SELECT
     ranked.study, ranked.rank, ranked.trial, ranked.rank = 1 AS is_best, ranked.current_data,
-    ranked.selection_metric, ranked.selection_value,
+    ranked.selection_metric, ranked.selection_value, ranked.higher_is_better,
     summary.validation_accuracy, summary.validation_low, summary.validation_high,
     summary.validation_recording_accuracy, summary.validation_recording_low, summary.validation_recording_high,
     summary.test_accuracy, summary.test_low, summary.test_high,
@@ -69,11 +76,12 @@ SELECT
     summary.validation_macro_f1, summary.test_macro_f1, summary.train_accuracy,
     worst.worst_class, worst.worst_recall,
     ranked.seconds_spent / 60 AS minutes, ranked.epochs_done AS epochs, ranked.best_epoch, ranked.seconds_standalone,
-    tried.attempts, ranked.ended, ranked.purpose, ranked.model_name
+    tried.attempts, ranked.ended, ranked.purpose, changed.changes, ranked.remarks, ranked.model_name
 FROM ranked
 LEFT JOIN summary USING (study, trial)
 LEFT JOIN worst USING (study, trial)
 LEFT JOIN tried USING (study, trial)
+LEFT JOIN changed USING (study, trial)
 ORDER BY ranked.study, ranked.rank;
 COMMENT ON VIEW leaderboard IS
     'One row per finished trial, the best first: chosen on validation, with what the test part says beside it.';
@@ -86,6 +94,7 @@ COMMENT ON COLUMN leaderboard.current_data IS
     'whether it saw the same data as the newest trial of the study; where not, it does not compare';
 COMMENT ON COLUMN leaderboard.selection_metric IS 'the validation metric that the winner is chosen by';
 COMMENT ON COLUMN leaderboard.selection_value IS 'its value at the best epoch';
+COMMENT ON COLUMN leaderboard.higher_is_better IS 'whether a higher selection_value is the better one';
 COMMENT ON COLUMN leaderboard.validation_accuracy IS 'share of validation windows (or single items) that are right';
 COMMENT ON COLUMN leaderboard.validation_low IS 'lower end of its 95 % interval over recordings';
 COMMENT ON COLUMN leaderboard.validation_high IS 'upper end of its 95 % interval over recordings';
@@ -100,7 +109,8 @@ COMMENT ON COLUMN leaderboard.test_recording_low IS 'lower end of its 95 % inter
 COMMENT ON COLUMN leaderboard.test_recording_high IS 'upper end of its 95 % interval';
 COMMENT ON COLUMN leaderboard.validation_macro_f1 IS 'F1 averaged over classes, each class counting alike, validation';
 COMMENT ON COLUMN leaderboard.test_macro_f1 IS 'F1 averaged over classes, each class counting alike, test';
-COMMENT ON COLUMN leaderboard.train_accuracy IS 'share of training items that were right, as they were drawn, at the best epoch';
+COMMENT ON COLUMN leaderboard.train_accuracy IS
+    'share of training windows right at the best epoch: as drawn and augmented, where the study did not look again';
 COMMENT ON COLUMN leaderboard.worst_class IS 'class with the lowest validation recall (by windows where there are any)';
 COMMENT ON COLUMN leaderboard.worst_recall IS 'that recall';
 COMMENT ON COLUMN leaderboard.minutes IS 'minutes of wall clock that the attempt took';
@@ -110,6 +120,10 @@ COMMENT ON COLUMN leaderboard.seconds_standalone IS 'seconds of all its epochs, 
 COMMENT ON COLUMN leaderboard.attempts IS 'how many times it was tried';
 COMMENT ON COLUMN leaderboard.ended IS 'when it finished, UTC';
 COMMENT ON COLUMN leaderboard.purpose IS 'what the trial is meant to find out';
+COMMENT ON COLUMN leaderboard.changes IS
+    'what it says differently from the defaults, in words: training.lr: 0.0003 -> 0.001; NULL: nothing, it is the baseline';
+COMMENT ON COLUMN leaderboard.remarks IS
+    'what to know before reading much into it, such as that it changes two settings at once; NULL: nothing';
 COMMENT ON COLUMN leaderboard.model_name IS 'name under which the model is exported';
 
 CREATE VIEW per_class AS
@@ -154,38 +168,51 @@ WITH counted AS (
         class,
         count(*) FILTER (state <> 'rejected') AS files,
         count(DISTINCT recording) FILTER (state <> 'rejected') AS recordings,
+        count(*) FILTER (state <> 'rejected' AND seconds > 0) AS sounds,
         coalesce(sum(seconds) FILTER (state <> 'rejected'), 0) / 60 AS minutes,
         count(*) FILTER (state = 'rejected') AS rejected,
         count(*) FILTER (state = 'warned') AS warned
     FROM files
     GROUP BY study, class
 ),
+measured AS (  -- pictures have no minutes: where there are any, what counts is files
+    SELECT
+        *,
+        sum(sounds) OVER whole = sum(files) OVER whole AS all_sound,
+        CASE WHEN all_sound THEN minutes ELSE files END AS amount
+    FROM counted
+    WINDOW whole AS (PARTITION BY study)
+),
 cut AS (SELECT study, class, sum(windows) AS windows FROM window_counts GROUP BY study, class)
 SELECT
-    counted.study, counted.class, counted.files, counted.recordings, counted.minutes,
-    counted.minutes / nullif(sum(counted.minutes) OVER whole, 0) AS share,
-    counted.minutes / nullif(min(nullif(counted.minutes, 0)) OVER whole, 0) AS imbalance,
-    cut.windows, counted.warned, counted.rejected
-FROM counted
+    measured.study, measured.class, measured.files, measured.recordings,
+    CASE WHEN measured.sounds > 0 OR measured.all_sound THEN measured.minutes END AS minutes,
+    CASE WHEN measured.all_sound THEN 'minutes' ELSE 'files' END AS unit,
+    measured.amount / nullif(sum(measured.amount) OVER whole, 0) AS share,
+    measured.amount / nullif(min(nullif(measured.amount, 0)) OVER whole, 0) AS imbalance,
+    cut.windows, measured.warned, measured.rejected
+FROM measured
 LEFT JOIN cut USING (study, class)
-WINDOW whole AS (PARTITION BY counted.study)
-ORDER BY counted.study, counted.minutes DESC, counted.class;
+WINDOW whole AS (PARTITION BY measured.study)
+ORDER BY measured.study, measured.amount DESC, measured.class;
 COMMENT ON VIEW inventory_by_class IS 'How much there is of each class. Files, recordings, minutes and windows differ.';
 COMMENT ON COLUMN inventory_by_class.study IS 'study: one question about one body of data';
 COMMENT ON COLUMN inventory_by_class.class IS 'class';
 COMMENT ON COLUMN inventory_by_class.files IS 'number of files that are used';
-COMMENT ON COLUMN inventory_by_class.recordings IS 'number of recordings that are used (files of one recording count once)';
-COMMENT ON COLUMN inventory_by_class.minutes IS 'minutes of sound that are used';
-COMMENT ON COLUMN inventory_by_class.share IS 'share of the minutes of the study, 0 to 1';
-COMMENT ON COLUMN inventory_by_class.imbalance IS 'how many times the minutes of the smallest class';
-COMMENT ON COLUMN inventory_by_class.windows IS 'number of windows in all parts; NULL where they were not counted';
+COMMENT ON COLUMN inventory_by_class.recordings IS 'number of recordings (persons, …) that are used: files that belong together count once';
+COMMENT ON COLUMN inventory_by_class.minutes IS 'minutes of sound that are used; NULL where there are only pictures';
+COMMENT ON COLUMN inventory_by_class.unit IS
+    'what share and imbalance are of: minutes where every used file of the study sounds, else files';
+COMMENT ON COLUMN inventory_by_class.share IS 'share of the minutes (or files: see unit) of the study, 0 to 1';
+COMMENT ON COLUMN inventory_by_class.imbalance IS 'how many times the minutes (or files: see unit) of the smallest class';
+COMMENT ON COLUMN inventory_by_class.windows IS 'number of windows (a picture is one) in all parts; NULL where they were not counted';
 COMMENT ON COLUMN inventory_by_class.warned IS 'files that are used and have something odd: see files.problem';
 COMMENT ON COLUMN inventory_by_class.rejected IS 'files that are left out: see files.problem';
 
 CREATE VIEW classes AS
 SELECT
     s.study, s.part, s.class, count(*) AS files, count(DISTINCT s.recording) AS recordings,
-    sum(f.seconds) / 60 AS minutes, any_value(w.windows) AS windows
+    nullif(sum(f.seconds), 0) / 60 AS minutes, any_value(w.windows) AS windows
 FROM splits s
 LEFT JOIN files f ON f.study = s.study AND f.path = s.path
 LEFT JOIN window_counts w ON w.study = s.study AND w.part = s.part AND w.class = s.class
@@ -196,8 +223,8 @@ COMMENT ON COLUMN classes.study IS 'study: one question about one body of data';
 COMMENT ON COLUMN classes.part IS 'train, validation or test';
 COMMENT ON COLUMN classes.class IS 'class';
 COMMENT ON COLUMN classes.files IS 'number of files';
-COMMENT ON COLUMN classes.recordings IS 'number of recordings (files of one recording count once)';
-COMMENT ON COLUMN classes.minutes IS 'minutes of sound';
+COMMENT ON COLUMN classes.recordings IS 'number of recordings (persons, …): files that belong together count once';
+COMMENT ON COLUMN classes.minutes IS 'minutes of sound; NULL where there are only pictures';
 COMMENT ON COLUMN classes.windows IS 'number of windows that the model sees; NULL where they were not counted';
 
 CREATE VIEW miscounted AS

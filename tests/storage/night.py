@@ -1,4 +1,4 @@
-"""Records like those of a real night, written through the public interface: two studies' worth of every table."""
+"""Records like those of a real night, written through the public interface: a study of sound, and one of pictures."""
 
 from __future__ import annotations
 
@@ -185,4 +185,81 @@ def write_night(lab: Lab, strengths: Sequence[float] = STRENGTHS) -> Records:
         if strength != 0.75
     ]
     records.note(STUDY, "comparison", {"fingerprint": "c1"}, {"comparisons": pd.DataFrame(rows, columns=columns)})
+    return records
+
+
+EMOTIONS = ("angry", "disgusted", "neutral")
+EXPERIMENTS: dict[str, dict[str, list[object]]] = {
+    "aug_none": {"augmentation.mixup_alpha": [0.2, 0.0], "augmentation.random_erasing": [0.1, 0.0]},
+    "baseline": {},
+    "lr_low": {"training.lr": [3e-4, 1e-4]},
+}
+"""Trial of the study of pictures to its changes."""
+
+
+def pictures_table() -> pd.DataFrame:
+    """An inventory of pictures of a few persons, with one clip among them and one file left out."""
+    rows = []
+    for number, name in enumerate(EMOTIONS * 4 + ("angry",) * 3):
+        rows.append(
+            {
+                "path": f"{name}/p{number % 5}_{number}.png",
+                "label": name,
+                "group": f"p{number % 5}",
+                "seconds": 0.0,
+                "rate": 0,
+                "channels": 3,
+                "format": "png/rgb 96x96",
+                "bytes": 900 + number,
+                "modified_ns": 1_760_000_000_000_000_000 + number,
+                "content_hash": f"e{number:02d}",
+                "sound_hash": f"p{number:02d}",
+                "peak": 0.0,
+                "state": "ok",
+                "problem": "",
+            }
+        )
+    rows[0] |= {"path": "angry/p0.wav", "seconds": 12.0, "rate": 16000, "channels": 1, "format": "wav/pcm_16"}
+    rows[1] |= {"state": "rejected", "problem": "cut off in the middle"}
+    return pd.DataFrame(rows)
+
+
+def write_experiments(lab: Lab, study: str = "emotion") -> Records:
+    """A study of pictures after three experiments: training is measured too, there is a learning rate, and no test."""
+    records = Records(lab)
+    files = pictures_table()
+    records.note(study, "inventory", {"fingerprint": "i1"}, {"files": files})
+    kept = files[files["state"] != "rejected"]
+    part = np.where(kept["group"] == "p0", "validation", "train")
+    splits = kept[["path", "label", "group", "content_hash"]].assign(part=part)
+    records.note(study, "split", {"fingerprint": "s1"}, {"splits": splits})
+    for number, (trial, changes) in enumerate(EXPERIMENTS.items()):
+        said = {
+            "config": {
+                "augmentation": {"mixup_alpha": 0.2, "random_erasing": 0.1},
+                "training": {"lr": 3e-4, "epochs": 2},
+            },
+            "changes": changes,
+            "remarks": ["changes 2 settings at once"] if len(changes) > 1 else [],
+            "selection_metric": "validation_macro_f1",
+            "selection_value": 0.6 + 0.05 * number,
+        }
+        for setting, (_, value) in changes.items():
+            section, _, name = setting.partition(".")
+            said["config"][section][name] = value  # type: ignore[index]
+        of_all = [("train", "macro_f1", 0.9), ("train", "accuracy", 0.9), ("validation", "accuracy", 0.7)]
+        of_all.append(("validation", "macro_f1", 0.6 + 0.05 * number))
+        rows = [(part, "window", metric, None, value) for part, metric, value in of_all]
+        rows += [
+            ("validation", "window", metric, name, 0.5 + 0.1 * place + 0.01 * number)
+            for place, name in enumerate(EMOTIONS)
+            for metric in ("precision", "recall", "f1")
+        ]
+        rates = [(epoch, "train", "lr", 1e-4 / epoch, 3.0, f"{trial}{epoch}") for epoch in (1, 2)]
+        frames = {
+            "metrics": pd.DataFrame(rows, columns=["part", "level", "metric", "class", "value"]),
+            "epochs": pd.DataFrame(rates, columns=["epoch", "part", "metric", "value", "seconds", "key"]),
+        }
+        with records.begin(study, trial, "run-2") as attempt:
+            attempt.commit(account(0.5, **said), frames)
     return records

@@ -18,6 +18,7 @@ EMPTY_IS_RIGHT = ("HAVING count(DISTINCT part) > 1", "out_of_memory > 0")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     lab = Lab.open(tmp_path_factory.mktemp("document") / "lab")
     night.write_night(lab)
+    night.write_experiments(lab)
     assert publish(lab).published
     return lab
 
@@ -41,3 +42,22 @@ def test_the_trade_off_has_its_shape(lab: Lab) -> None:
 def test_recordings_that_are_always_wrong_are_found(lab: Lab) -> None:
     answer = query(lab, next(sql for sql in QUERIES if "bool_and" in sql))
     assert list(answer["path"]) == ["TUNING/Żółta sala 0.wav"] and list(answer["mostly_taken_for"]) == ["MUSIC"]
+
+
+def test_the_gap_and_the_gain_of_experiments(lab: Lab) -> None:
+    gap = query(lab, next(sql for sql in QUERIES if "AS gap" in sql)).set_index("trial")["gap"]
+    assert gap.to_dict() == {"aug_none": 30.0, "baseline": 25.0, "lr_low": 20.0}
+    gained = query(lab, next(sql for sql in QUERIES if "base.changes IS NULL" in sql))
+    assert list(zip(gained["trial"], gained["points_gained"], strict=True)) == [("lr_low", 5.0), ("aug_none", -5.0)]
+    assert list(gained["changes"]) == [
+        "training.lr: 0.0003 -> 0.0001",
+        "augmentation.mixup_alpha: 0.2 -> 0.0; augmentation.random_erasing: 0.1 -> 0.0",
+    ]
+
+
+def test_pictures_are_counted_in_files(lab: Lab) -> None:
+    answer = query(lab, next(sql for sql in QUERIES if "AS clips" in sql)).set_index("class")
+    assert set(answer["unit"]) == {"files"} and answer["percent"].sum() == pytest.approx(100, abs=0.2)
+    assert answer.loc["angry", ["files", "pictures", "clips", "minutes_of_clips"]].tolist() == [7, 6, 1, 0.2]
+    assert answer.loc["disgusted", "files"] == 3 and answer["minutes_of_clips"].isna().sum() == 2
+    assert answer.loc["angry", "times_the_smallest"] == 2.3
