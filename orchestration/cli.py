@@ -41,6 +41,9 @@ def run(
         list[str] | None, typer.Argument(metavar="[TRIAL]...", help="Names of trials; without: all that are not done.")
     ] = None,
     filter: Annotated[str | None, typer.Option(metavar="TEXT", help="Only trials whose name contains this.")] = None,
+    phase: Annotated[
+        int | None, typer.Option(metavar="N", help="Only the trials of this phase of the study, from 1.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Train again although finished; older results stay.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
@@ -49,10 +52,10 @@ def run(
     Looks at the source, lists what will run with time and disk, asks, and runs it here. Ctrl+C keeps every finished
     epoch; the same command goes on from there.
     """
-    from orchestration.running import run_study
+    from orchestration.running import Asked, run_study
 
     chosen = _study(study)
-    raise typer.Exit(run_study(_bench(), chosen, trials or [], filter, force=force, yes=yes))
+    raise typer.Exit(run_study(_bench(), chosen, Asked(trials or [], filter, phase, force, yes)))
 
 
 @app.command()
@@ -70,6 +73,23 @@ def summary(study: StudyName) -> None:
 
     chosen = _study(study)
     print(chosen.summary(standing(_bench(), chosen)))
+
+
+@app.command()
+def compare(
+    study: StudyName,
+    split: Annotated[str, typer.Option(metavar="val|test", help="The part whose results are shown.")] = "val",
+    metric: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Shown class by class: f1 (usual), recall or precision.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Also write all settings and all metrics, a row per trial.")
+    ] = None,
+) -> None:
+    """Put all finished trials beside each other, and say what is certain."""
+    from orchestration.comparing import print_comparison
+
+    raise typer.Exit(print_comparison(_bench(), _study(study), split, metric, export))
 
 
 @app.command()
@@ -124,7 +144,7 @@ def up(port: Annotated[int, typer.Option(help="Port of the UI on 127.0.0.1.")] =
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The demo's lab.")] = Path("lab-demo"),
 ) -> None:
-    """Run every study in a small lab of made-up recordings."""
+    """Run every study in a small lab of made-up files."""
     from orchestration.demo import run_demo
 
     raise typer.Exit(run_demo(folder))

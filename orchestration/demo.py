@@ -1,4 +1,4 @@
-"""`nocturne demo`: a lab like any other, only that its recordings are synthesized and its settings small."""
+"""`nocturne demo`: a lab like any other, only that its files are made up and its settings small."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 import yaml
 
+from ml.config import read_yaml
 from ml.studies.registry import ALL_STUDIES
+from orchestration.asking import elapsed
 from orchestration.resources import Bench
-from orchestration.running import INTERRUPTED, elapsed, run_study
+from orchestration.running import INTERRUPTED, Asked, run_study
 from storage.durable import write_beside
 from storage.lab import Lab
 
@@ -26,7 +28,7 @@ def run_demo(folder: Path) -> int:
     prepare(bench)
     worst = 0
     for study in ALL_STUDIES:
-        code = run_study(bench, study, [], None, force=False, yes=True)
+        code = run_study(bench, study, Asked(yes=True))
         worst = max(worst, code)
         if code == INTERRUPTED:
             break
@@ -51,20 +53,23 @@ def prepare(bench: Bench) -> None:
     for study in ALL_STUDIES:
         corpus = bench.lab.root / "corpus" / study.name
         if not corpus.is_dir():
-            print(f"synthesizing recordings into {corpus}")
+            print(f"making up a corpus in {corpus}")
         settings[study.name] = _corpus(study, corpus)
         sources[study.name] = str(Path("corpus") / study.name)
-    for path, said in (
-        (bench.lab.sources_file, sources),
-        (bench.lab.studies_file, settings),
-        (bench.lab.machine_file, MACHINE),
-    ):
-        if not path.exists():
-            _write_yaml(path, said)
+    _add_what_is_missing(bench.lab.sources_file, sources)
+    _add_what_is_missing(bench.lab.studies_file, settings)
+    if not bench.lab.machine_file.exists():
+        _add_what_is_missing(bench.lab.machine_file, MACHINE)
 
 
-def _write_yaml(path: Path, said: dict[str, Any]) -> None:
-    text = yaml.safe_dump(said, sort_keys=False)
+def _add_what_is_missing(path: Path, said: dict[str, Any]) -> None:
+    """A lab made before there was a further study gets that study's lines; what it says already stays as it is."""
+    there = path.read_text(encoding="utf-8") if path.exists() else ""
+    known = read_yaml(path) if there else {}
+    missing = {name: value for name, value in said.items() if name not in known}
+    if not missing:
+        return
+    text = (there if there.endswith("\n") or not there else f"{there}\n") + yaml.safe_dump(missing, sort_keys=False)
 
     def write(beside: Path) -> None:
         beside.write_bytes(text.encode())

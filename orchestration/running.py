@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import typer
-
-from ml.config import ConfigError
-from ml.studies.experiments import same_settings
 from ml.studies.study import Estimate, Study, Trial
-from ml.training import gpu
 from orchestration import forcing, plan
 from orchestration.answers import is_compared
+from orchestration.asking import agreed, count, duration, print_plan, say_finished, say_shared, wanted_trials
 from orchestration.forcing import Request
 from orchestration.reading import print_recordings
 from orchestration.resources import Bench, NotReady
@@ -31,11 +26,26 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-def run_study(bench: Bench, study: Study, names: Sequence[str], part: str | None, *, force: bool, yes: bool) -> int:
+@dataclass(frozen=True)
+class Asked:
+    """What a person asks `nocturne run` for; nothing said is everything."""
+
+    names: Sequence[str] = ()
+    part: str | None = None
+    """Text that a trial's name contains."""
+    phase: int | None = None
+    """Phase of the study, from 1."""
+    force: bool = False
+    """Train again what is finished."""
+    yes: bool = False
+    """Begin without asking."""
+
+
+def run_study(bench: Bench, study: Study, asked: Asked) -> int:
     """Run what is asked for and not done; the exit code of the command."""
     night = _Night()
     try:
-        return _run(bench, study, names, part, night, force=force, yes=yes)
+        return _run(bench, study, asked, night)
     except KeyboardInterrupt:
         print(f"\ninterrupted: {_kept(bench, study, night)}", file=sys.stderr)
         return INTERRUPTED
@@ -50,18 +60,17 @@ class _Night:
     """Where it is trained although it is finished."""
 
 
-def _run(
-    bench: Bench, study: Study, names: Sequence[str], part: str | None, night: _Night, *, force: bool, yes: bool
-) -> int:
+def _run(bench: Bench, study: Study, asked: Asked, night: _Night) -> int:
     trials = bench.trials(study)
     for problem in trials.problems:
         print(f"left out: {problem}", file=sys.stderr)
-    wanted = _wanted(trials.trials, names, part)
+    wanted = wanted_trials(study, trials, asked.names, asked.part, asked.phase)
+    for note in trials.notes:
+        print(f"note: {note}")
     source = bench.source(study)
     if not source.exists():  # said before anything is imported or started
         raise NotReady(f"{source}: no such folder; connect the drive or correct the path")
-    for first, second in same_settings(wanted):
-        print(f"note: {second} says the same as {first}; its epochs are shared, not trained twice")
+    say_shared(trials, wanted)
     print(f"looking at {source}", flush=True)
 
     from orchestration.execute import Terminal
@@ -73,26 +82,27 @@ def _run(
     if not _materialize(terminal, study, ["source_inventory", "split"]):
         return 1
     states = {state.trial.name: state for state in plan.trial_states(bench, study)}
-    if force:
+    if asked.force:
         night.request = forcing.request_for(bench, study, wanted)
         ended = forcing.ended(bench, study, wanted, night.request)
         if night.request.resumed:
             since = night.request.since[:16].replace("T", " ")
-            print(f"note: goes on with --force of {since} UTC; {len(ended)} of {_count(len(wanted), 'trial')} ended")
+            print(f"note: goes on with --force of {since} UTC; {len(ended)} of {count(len(wanted), 'trial')} ended")
     else:
         ended = {trial.name for trial in wanted if states[trial.name].state == "done"}
+        say_finished(asked.names, states, ended)
     todo = [trial for trial in wanted if trial.name not in ended]
     night.todo += todo
     if todo:
         print_recordings(bench, study)
         costs = plan.estimates(bench, study, todo)
-        _print_plan(bench, study, todo, states, costs)
-        if not yes and not _agreed(len(todo)):
+        print_plan(bench, study, todo, states, costs)
+        if not asked.yes and not agreed(len(todo)):
             print("nothing was started")
             return INTERRUPTED
     else:
         costs = []
-        print(f"{_count(len(wanted), 'trial')}, all done; nothing to train (`--force` trains again)")
+        print(f"{count(len(wanted), 'trial')}, all done; nothing to train (`--force` trains again)")
     if not _materialize(terminal, study, ["features"]):
         return 1
     if night.request is not None:
@@ -105,7 +115,7 @@ def _run(
         whole &= _materialize(terminal, None, ["results_database"])
     if failed:
         others = "; the others stand" if len(failed) < len(todo) else ""
-        print(f"\n{len(failed)} of {_count(len(todo), 'trial')} failed{others}:", file=sys.stderr)
+        print(f"\n{len(failed)} of {count(len(todo), 'trial')} failed{others}:", file=sys.stderr)
         for sentence in failed:
             print(f"  {sentence}", file=sys.stderr)
     if len(failed) < len(wanted):
@@ -139,53 +149,6 @@ def _done(bench: Bench, study: Study, trials: Sequence[Trial], request: Request 
     return {state.trial.name for state in plan.trial_states(bench, study) if state.state == "done"} & {
         trial.name for trial in trials
     }
-
-
-def _wanted(trials: Sequence[Trial], names: Sequence[str], part: str | None) -> list[Trial]:
-    known = {trial.name for trial in trials}
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"no trial named {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
-    chosen = [t for t in trials if (not names or t.name in names) and (part is None or part in t.name)]
-    if not chosen:
-        raise ConfigError(f"no trial matches --filter {part!r}; there are: {', '.join(t.name for t in trials)}")
-    return chosen
-
-
-def _print_plan(
-    bench: Bench,
-    study: Study,
-    todo: Sequence[Trial],
-    states: dict[str, plan.TrialState],
-    costs: Sequence[Estimate],
-) -> None:
-    print(f"\n{study.question}\non {bench.machine().describe()}")
-    for holder in gpu.holders():
-        print(f"the GPU is in use: {holder.name} (process {holder.pid}) holds {holder.mib} MiB")
-    width = max(24, *(len(trial.name) + 2 for trial in todo))
-    print(f"\n{'trial':<{width}}{'state':<10}{'time':>10}{'disk':>10}")
-    for trial, cost in zip(todo, costs, strict=True):
-        state = states[trial.name]
-        why = f"  {textwrap.shorten(state.why, 90, placeholder=' …')}" if state.why else ""
-        print(f"{trial.name:<{width}}{state.state:<10}{_time(cost.seconds):>10}{size(cost.disk_bytes):>10}{why}")
-    features = plan.features_missing_bytes(bench, study)
-    if features:
-        print(f"{'features, built first':<{width + 20}}{size(features):>10}")
-    known = [cost.seconds for cost in costs if cost.seconds is not None]
-    disk = sum(cost.disk_bytes for cost in costs) + features
-    total = _time(sum(known)) if len(known) == len(costs) else "unknown"
-    print(f"{'together':<{width + 10}}{total:>10}{size(disk):>10}")
-    print(f"time is {costs[0].basis}" if len(known) == len(costs) else costs[0].basis)
-    free = plan.free_bytes(bench.lab.root)
-    if disk > free:
-        print(f"WARNING: {size(free)} free on the lab's disk, less than this may need at most")
-    sys.stdout.flush()
-
-
-def _agreed(count: int) -> bool:
-    if not sys.stdin.isatty():
-        raise ConfigError(f"{_count(count, 'trial')} would run; nobody is here to ask, so say --yes")
-    return typer.confirm(f"\nrun {_count(count, 'trial')}?", default=True)
 
 
 def _run_trials(
@@ -238,7 +201,7 @@ def _say_left(ended: int, todo: int, seconds: float, expected: Sequence[float | 
     after = [one for one in expected[len(expected) - left :] if one]
     rest = seconds / sum(before) * sum(after) if sum(before) and len(after) == left else seconds / ended * left
     clock = time.strftime("%H:%M", time.localtime(time.time() + rest))
-    VOICE.info(f"{ended} of {todo} trials ended; about {_time(rest)} left, until {clock}")
+    VOICE.info(f"{ended} of {todo} trials ended; about {duration(rest)} left, until {clock}")
 
 
 def _neighbours(names: Sequence[str], order: Sequence[str], at_most: int) -> list[list[str]]:
@@ -272,25 +235,3 @@ def _listen() -> None:
         VOICE.addHandler(handler)
         VOICE.setLevel(logging.INFO)
         VOICE.propagate = False
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "unknown"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def size(count: int) -> str:
-    """Bytes for a person."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
-
-
-def elapsed(since: float) -> str:
-    """How long it took since `time.monotonic()` was `since`."""
-    return _time(time.monotonic() - since)

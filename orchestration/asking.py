@@ -1,0 +1,129 @@
+"""What a request means before anything is trained: which trials, what they will cost, and whether to begin."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+
+import typer
+
+from ml.config import ConfigError
+from ml.studies.experiments import Trials, same_settings
+from ml.studies.study import Estimate, Study, Trial
+from ml.training import gpu
+from orchestration import plan
+from orchestration.resources import Bench
+
+
+def wanted_trials(
+    study: Study, trials: Trials, names: Sequence[str], part: str | None, phase: int | None
+) -> list[Trial]:
+    """The trials that are asked for: by name, by a text in their names, by phase; all that is said has to hold."""
+    known = [trial.name for trial in trials.trials]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"no trial named {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
+    in_phase = known if phase is None else _names_in_phase(study, phase)
+    chosen = [
+        trial
+        for trial in trials.trials
+        if (not names or trial.name in names) and (part is None or part in trial.name) and trial.name in in_phase
+    ]
+    if not chosen:
+        asked = [f"--filter {part!r}"] * (part is not None) + [f"--phase {phase}"] * (phase is not None)
+        raise ConfigError(f"no trial matches {' and '.join(asked)}; there are: {', '.join(known)}")
+    return chosen
+
+
+def _names_in_phase(study: Study, phase: int) -> tuple[str, ...]:
+    if not study.phases:
+        raise ConfigError(f"the study {study.name} has no phases; leave --phase out, or name trials")
+    if not 1 <= phase <= len(study.phases):
+        listed = "; ".join(f"{number}: {', '.join(names)}" for number, names in enumerate(study.phases, 1))
+        raise ConfigError(f"--phase {phase}: the study {study.name} has the phases {listed}")
+    return study.phases[phase - 1]
+
+
+def say_shared(trials: Trials, wanted: Sequence[Trial]) -> None:
+    """Which of the `wanted` say the same as another trial under another name."""
+    names = {trial.name for trial in wanted}
+    for first, second in same_settings(trials.trials):
+        if {first, second} & names:
+            print(f"note: {second} says the same as {first}; its epochs are shared, not trained twice")
+
+
+def say_finished(named: Sequence[str], states: dict[str, plan.TrialState], done: set[str]) -> None:
+    """What is asked for by name and finished is not trained again, and how it would be."""
+    for name in named:
+        if name in done:
+            print(
+                f"{name} is finished since {states[name].ended} UTC and is not trained again; with --force it is, "
+                "and the older result stays in the history"
+            )
+
+
+def print_plan(
+    bench: Bench,
+    study: Study,
+    todo: Sequence[Trial],
+    states: dict[str, plan.TrialState],
+    costs: Sequence[Estimate],
+) -> None:
+    """What will run, in which state it is, what it will take; and what to know of it before."""
+    print(f"\n{study.question}\non {bench.machine().describe()}")
+    for holder in gpu.holders():
+        print(f"the GPU is in use: {holder.name} (process {holder.pid}) holds {holder.mib} MiB")
+    width = max(24, *(len(trial.name) + 2 for trial in todo))
+    print(f"\n{'trial':<{width}}{'state':<10}{'time':>10}{'disk':>10}")
+    for trial, cost in zip(todo, costs, strict=True):
+        state = states[trial.name]
+        why = f"  {textwrap.shorten(state.why, 90, placeholder=' …')}" if state.why else ""
+        print(f"{trial.name:<{width}}{state.state:<10}{duration(cost.seconds):>10}{size(cost.disk_bytes):>10}{why}")
+    features = plan.features_missing_bytes(bench, study)
+    if features:
+        print(f"{'features, built first':<{width + 20}}{size(features):>10}")
+    known = [cost.seconds for cost in costs if cost.seconds is not None]
+    disk = sum(cost.disk_bytes for cost in costs) + features
+    total = duration(sum(known)) if len(known) == len(costs) else "unknown"
+    print(f"{'together':<{width + 10}}{total:>10}{size(disk):>10}")
+    print(f"time is {costs[0].basis}" if len(known) == len(costs) else costs[0].basis)
+    for trial in todo:
+        for remark in study.remarks(trial):
+            print(f"note: {trial.name}: {remark}")
+    free = plan.free_bytes(bench.lab.root)
+    if disk > free:
+        print(f"WARNING: {size(free)} free on the lab's disk, less than this may need at most")
+    sys.stdout.flush()
+
+
+def agreed(number: int) -> bool:
+    """Does the person at the keyboard want it? Where there is none, --yes has to say so."""
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{count(number, 'trial')} would run; nobody is here to ask, so say --yes")
+    return typer.confirm(f"\nrun {count(number, 'trial')}?", default=True)
+
+
+def count(number: int, what: str) -> str:
+    """A number of things: `1 trial`, `2 trials`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time for a person."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def size(count: int) -> str:
+    """Bytes for a person."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def elapsed(since: float) -> str:
+    """How long it took since `time.monotonic()` was `since`."""
+    return duration(time.monotonic() - since)
