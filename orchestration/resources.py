@@ -106,7 +106,7 @@ class Bench:
             raise NotReady(
                 f"the split of {study.name} leaks: {first['kind']} {first['value']} lies in {first['parts']} "
                 f"({first['paths']}), and {len(leaks) - 1} more; see the check no_leakage of {study.name}/split. "
-                f"Remove the copy, or divide anew with another `split: {{seed: …}}` in {self.lab.studies_file}"
+                f"Remove the copy, or {study.leak_remedy(files)} in {self.lab.studies_file}"
             )
         settings = self.settings(study)
         return StudyData(files, parts, study.data_fingerprint(files, parts), study.features_key(parts, settings))

@@ -12,7 +12,14 @@ import multiprocessing
 import sys
 from typing import Any
 
-IMPORTS = ["dagster._grpc.impl", "ml.models.ast", "ml.studies.pictures", "ml.training.engine", "storage.results"]
+IMPORTS = [
+    "dagster._grpc.impl",
+    "ml.models.ast",
+    "ml.models.resnet",
+    "ml.studies.pictures",
+    "ml.training.engine",
+    "storage.results",
+]
 """Loaded once, before any run; nothing among them starts threads or touches a GPU."""
 
 

@@ -203,6 +203,10 @@ class Study(ABC):
     def leaks(self, files: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
         """Everything that lies on two sides of the split; empty when clean."""
 
+    def leak_remedy(self, files: pd.DataFrame) -> str:
+        """What mends a leak in the split of `files` other than removing the copy; said of the lab's `studies.yaml`."""
+        return "divide anew with another `split: {seed: …}`"
+
     @abstractmethod
     def data_fingerprint(self, files: pd.DataFrame, split: pd.DataFrame) -> str:
         """Identity of the data: contents, labels and parts; never paths."""
