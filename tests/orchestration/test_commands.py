@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from ml.studies.concert.study import CONCERT
+from orchestration import showing
 from orchestration.resources import Bench
-from storage.query import read
+from storage.query import query, read
 from tests.orchestration.commands import Said, command, forget_definitions
 from tests.small_lab import ROOT, environment, small_lab, write_yaml
 
@@ -59,21 +60,44 @@ def test_a_second_run_trains_nothing(lab: Bench, first: Said) -> None:
 
 def test_only_the_new_file_is_trained_and_a_bad_one_costs_itself_alone(lab: Bench, first: Said) -> None:
     folder = lab.lab.experiments("concert")
-    write_yaml(folder / "balance_0.30.yaml", {"balance_strength": 0.3})
+    write_yaml(folder / "balance_0.30.yaml", {"balance_strength": 0.3, "seed": 41})
     write_yaml(folder / "too_strong.yaml", {"balance_strength": 1.7})
     write_yaml(folder / "misspelled.yaml", {"balanse": 0.3})
     try:
         said = command(lab, "run", "concert", "--yes")
         assert (said.code, said.trained) == (2, ["balance_0.30"])
+        assert "note: balance_0.30: changes 2 settings at once (seed, balance_strength): " in said.out
         strong, misspelled = (next(one for one in said.err.splitlines() if name in one) for name in ("strong", "miss"))
         assert "`balance_strength` is 1.7" in strong and "less than or equal to 1" in strong
         assert "unknown key `balanse`; allowed here: balance_strength, model" in misspelled
-        assert command(lab, "run", "concert", "balance_0.30").code == 0, "nothing is wrong with what was asked for"
+        again = command(lab, "run", "concert", "balance_0.30")
+        assert (again.code, again.trained) == (0, []), "nothing is wrong with what was asked for"
+        finished = next(line for line in again.out.splitlines() if line.startswith("balance_0.30 is finished since 20"))
+        assert "with --force it is, and the older result stays in the history" in finished
         listed = command(lab, "studies")
         assert listed.code == 2 and "6 done" in listed.out and "misspelled.yaml" in listed.err
     finally:
         for name in ("too_strong", "misspelled"):
             (folder / f"{name}.yaml").unlink()
+
+
+def test_what_a_trial_changes_and_what_is_to_know_of_it_is_shown_everywhere(lab: Bench, first: Said) -> None:
+    changes = "balance_strength: 0.5 -> 0.3"
+    (row,) = query(lab.lab, "select changes, remarks from leaderboard where trial = 'balance_0.30'").to_dict("records")
+    assert row["changes"] == f"{changes}; seed: 42 -> 41" and row["remarks"].startswith("changes 2 settings at once")
+    record = lab.records.latest("concert", "balance_0.30")
+    assert record is not None
+    shown = showing.trial(CONCERT, "trained_model", record, True)
+    assert shown["changes_from_baseline"].value == f"- seed: 42 -> 41\n- {changes}"
+    assert shown["remarks"].value == f"- {row['remarks']}"
+    baseline = lab.records.latest("concert", "balance_0.50")
+    assert baseline is not None
+    shown = showing.trial(CONCERT, "trained_model", baseline, True)
+    assert shown["changes_from_baseline"].value == "none: this is the baseline" and "remarks" not in shown
+    compared = command(lab, "compare", "concert", "--split", "test")
+    assert (compared.code, compared.err) == (0, "") and f"{changes}; seed: 42 -> 41" in compared.out
+    assert f"WARNING: balance_0.30: {row['remarks']}" in compared.out
+    assert "stale" not in compared.out and "not compared yet" not in compared.out
 
 
 def test_force_trains_again_and_keeps_the_older_result(lab: Bench, first: Said) -> None:
