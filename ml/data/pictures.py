@@ -58,7 +58,7 @@ STRIP_PIXELS = 1 << 20
 
 @dataclass(frozen=True)
 class PictureLimits:
-    """What a picture may be: 64 million pixels take 256 MB while they are looked at."""
+    """What a picture may be: 64 million pixels take up to 0.6 GB while they are looked at."""
 
     max_pixels: int = 64_000_000
     max_bytes: int = 512 * 1024**2
@@ -111,7 +111,8 @@ def _look(
         picture = _tried(lambda: _opened(file), limits)
 
     def decode() -> Image.Image:
-        if picture.has_transparency_data and picture.convert("RGBA").getextrema()[3][0] < 255:
+        picture.load()
+        if picture.has_transparency_data and _see_through(picture):
             warnings.append("transparent in places: they are taken as white")
         return _upright(_coloured(picture), _orientation(picture))
 
@@ -214,9 +215,16 @@ def _coloured(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):  # Pillow's own conversion clips at 255
         return Image.fromarray((np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
     if picture.has_transparency_data:
-        over = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
-    return picture.convert("RGB")
+        over = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+        white = Image.new("RGB", over.size, "white")
+        white.paste(over, mask=over)
+        return white
+    return picture if picture.mode == "RGB" else picture.convert("RGB")  # a copy of a large picture is large
+
+
+def _see_through(picture: Image.Image) -> bool:
+    over = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+    return bool(np.asarray(over.getchannel("A")).min() < 255)
 
 
 def _orientation(picture: Image.Image) -> int:
