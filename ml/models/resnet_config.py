@@ -12,7 +12,9 @@ from ml.models.hub import identity, local_folder
 PUBLISHED = "microsoft/resnet-18"
 """ResNet18 trained on ImageNet, as safetensors on the hub: what `pretrained: true` means."""
 
-Channels = Annotated[int, Field(ge=1)]
+Channels = Annotated[int, Field(ge=16, multiple_of=16)]
+"""A stage's channels. With fewer than 16, torch 2.11's convolutions of 1 x 1 with stride 2 write beyond their memory on
+processors with AVX-512, in channels-last order: the process dies."""
 
 
 class ResNetConfig(Config):
@@ -26,7 +28,7 @@ class ResNetConfig(Config):
     """true: ImageNet's weights (microsoft/resnet-18 on the Hugging Face hub); a name on the hub; a local folder (its
     whole path); false or null: random weights."""
     widths: tuple[Channels, Channels, Channels, Channels] = (64, 128, 256, 512)
-    """Channels of the four stages; only where the weights are random. Smaller ones train faster."""
+    """Channels of the four stages, in sixteens; only where the weights are random. Smaller ones train faster."""
 
     @field_validator("pretrained")
     @classmethod

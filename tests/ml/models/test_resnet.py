@@ -25,7 +25,7 @@ from ml.models.saved import load_model, save_model, saved_extra
 
 ROOT = Path(__file__).parents[3]
 LABELS = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
-TINY = ResNetConfig(pretrained=None, widths=(4, 6, 8, 10))
+TINY = ResNetConfig(pretrained=None, widths=(16, 32, 32, 48))
 
 
 class Block(nn.Module):
@@ -156,12 +156,15 @@ def test_random_weights_are_seeded_and_drawn_as_the_paper_says() -> None:
 def test_dropout_is_before_the_head_and_only_in_training() -> None:
     model = tiny(TINY.model_copy(update={"dropout": 0.5}))
     assert dropouts(model) == [0.5]
-    seen: list[Tensor] = []
-    model.classifier[1].register_forward_pre_hook(lambda module, given: seen.append(given[0]))  # type: ignore[index,union-attr]
+    before: list[Tensor] = []
+    after: list[Tensor] = []
+    model.classifier.register_forward_pre_hook(lambda module, given: before.append(given[0]))  # type: ignore[operator]
+    model.classifier[1].register_forward_pre_hook(lambda module, given: after.append(given[0]))  # type: ignore[index,union-attr]
     model.train()(pictures(200, 32))
     model.eval()(pictures(200, 32))
-    dropped, whole = ((features == 0).float().mean().item() for features in seen)
-    assert seen[0].shape == (200, 10) and dropped - whole == pytest.approx(0.5 * (1 - whole), abs=0.05)
+    kept, whole = ((there.flatten(1) != 0, left != 0) for there, left in zip(before, after, strict=True))
+    assert after[0].shape == (200, 48) and kept[1].sum() / kept[0].sum() == pytest.approx(0.5, abs=0.05)
+    assert whole[0].any() and torch.equal(*whole), "nothing is dropped when it judges"
 
 
 def test_the_backbone_is_all_but_the_head() -> None:
@@ -216,12 +219,17 @@ def test_what_pretrained_means() -> None:
     assert (ResNetConfig().weights, ResNetConfig(pretrained=False).weights) == (PUBLISHED, None)
     assert ResNetConfig().identity() == ResNetConfig(pretrained=PUBLISHED).identity()
     assert ResNetConfig(pretrained=False).identity() == ResNetConfig(pretrained=None).identity()
-    assert read_config(ResNetConfig, {"pretrained": True, "widths": [8, 8, 8, 8]}, "a file").widths == (8, 8, 8, 8)
+    assert read_config(ResNetConfig, {"pretrained": True, "widths": [16, 16, 16, 16]}, "a file").widths == (
+        16,
+        16,
+        16,
+        16,
+    )
     for said, sentence in (
         ({"pretrained": "models/mine"}, None),
         ({"pretrained": "./models/mine"}, "neither the whole path of a folder"),
         ({"arch": "resnet50"}, "input should be 'resnet18'"),
-        ({"widths": [8, 8, 0, 8]}, "`widths.2` is 0"),
+        ({"widths": [16, 16, 8, 16]}, "`widths.2` is 8"),
         ({"dropout": 1.0}, "less than 1"),
     ):
         if sentence is None:
@@ -269,7 +277,7 @@ def test_weights_that_are_missing_or_of_another_network_are_not_made_up(tmp_path
 def test_sizes_without_effect_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = saved(tmp_path / "small", tiny())
     with caplog.at_level(logging.WARNING):
-        build_resnet(ResNetConfig(pretrained=str(folder), widths=(8, 8, 8, 8)), labels=LABELS, seed=1)
+        build_resnet(ResNetConfig(pretrained=str(folder), widths=(16, 16, 16, 16)), labels=LABELS, seed=1)
     assert "model.widths has no effect" in caplog.text
 
 
