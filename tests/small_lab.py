@@ -26,12 +26,23 @@ TINY: dict[str, Any] = {
     },
 }
 
+TINY_OF_PICTURES: dict[str, Any] = {
+    "retry_delay_seconds": 0.2,
+    "split": {"train": 0.6, "validation": 0.2, "test": 0.2},
+    "trial": {
+        "model": {"pretrained": False, "widths": [16, 16, 16, 16]},
+        "training": {"epochs": 2, "batch_size": 16, "lr": 1e-3},
+        "data": {"img_size": 32},
+    },
+}
 
-def small_lab(folder: Path, corpus: Path, **settings: Any) -> Bench:
-    """A lab at `folder` whose concert study reads `corpus`; `settings` are laid over the tiny ones."""
+
+def small_lab(folder: Path, corpus: Path, study: str = "concert", **settings: Any) -> Bench:
+    """A lab at `folder` whose study reads `corpus`; `settings` are laid over the tiny ones."""
     bench = Bench(Lab.open(folder))
-    write_yaml(bench.lab.sources_file, {"concert": str(corpus)})
-    write_yaml(bench.lab.studies_file, {"concert": merge(TINY, settings)})
+    tiny = TINY if study == "concert" else TINY_OF_PICTURES
+    write_yaml(bench.lab.sources_file, {study: str(corpus)})
+    write_yaml(bench.lab.studies_file, {study: merge(tiny, settings)})
     write_yaml(bench.lab.machine_file, {"device": "cpu", "precision": "fp32", "threads": 1})
     return bench
 

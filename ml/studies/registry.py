@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ml.studies.concert.study import CONCERT
+from ml.studies.emotion.study import EMOTION
 from ml.studies.study import Study
 
-ALL_STUDIES: tuple[Study, ...] = (CONCERT,)
+ALL_STUDIES: tuple[Study, ...] = (CONCERT, EMOTION)
 
 
 def study_named(name: str) -> Study:
