@@ -19,7 +19,7 @@ from ml.data.children import ChildFailure, map_in_children
 from ml.data.duplicates import mark_duplicates, own_verdict
 from ml.data.examination import AudioLimits
 from ml.data.grouping import compiled, group_of
-from ml.data.listing import Entry, Listing, list_source, require_present
+from ml.data.listing import Entry, Listing, list_source, meant_instead, require_present
 from ml.data.media import Medium, called, endings, examine_file
 from ml.data.naming import ClassNames
 from ml.data.pictures import PICTURE_SUFFIXES, PictureLimits
@@ -270,6 +270,8 @@ def _without_files(
 def _nothing_found(source: Path, config: InventoryConfig, notes: list[str]) -> str:
     expected = ", ".join(config.classes) or "one folder per class"
     within = " (or these in train/, val/ and test/)" if config.given_parts else ""
-    return f"{source}: no {called(config.media)}s found; expected {expected}, with files in them{within}" + (
+    inner = [str(source / name) for name in meant_instead(source, config.names, given_parts=config.given_parts)]
+    hint = f". Name {' or '.join(inner)} as the source?" if inner else ""
+    return f"{source}: no {called(config.media)}s found; expected {expected}, with files in them{within}{hint}" + (
         f". Found: {'; '.join(notes)}" if notes else "; the folder is empty"
     )

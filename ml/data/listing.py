@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections import Counter, defaultdict
@@ -139,6 +140,18 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for key, value in pairs:
         found[key].append(value)
+    return found
+
+
+def meant_instead(source: Path, names: ClassNames, *, given_parts: bool) -> list[str]:
+    """Folders directly in `source` that look like the source itself: class folders (or parts) lie in them."""
+    found = []
+    with contextlib.suppress(OSError, SourceError):
+        for name in _folders(source, "", Listing()):
+            below = _folders(source, name, Listing())
+            parts = given_parts and any(one.casefold() in PART_FOLDERS for one in below)
+            if parts or (names.classes and any(names.means(one) for one in below)):
+                found.append(name)
     return found
 
 

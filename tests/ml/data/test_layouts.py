@@ -187,6 +187,13 @@ def test_what_is_missing_of_a_division_is_said(tmp_path: Path) -> None:
     assert any(note.startswith("train/contempt: not a class of this study") for note in notes)
 
 
+def test_a_source_one_folder_too_high_is_recognised(tmp_path: Path) -> None:
+    fill(tmp_path, "faces/Angry", "download/train/happy", "papers/2019")
+    with pytest.raises(SourceError) as problem:
+        take(tmp_path)
+    assert f"Name {tmp_path / 'download'} or {tmp_path / 'faces'} as the source?" in str(problem.value)
+
+
 def test_two_folders_of_one_part_are_both_read(tmp_path: Path) -> None:
     fill(tmp_path, "train/angry", "train/happy", "val/angry", "validation/happy")
     found = take(tmp_path)
