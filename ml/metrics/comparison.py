@@ -7,31 +7,37 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ml.metrics.uncertainty import paired_bootstrap, paired_p_value
+from ml.metrics.uncertainty import paired_bootstrap, paired_p_value, sign_flip_p_value
 
 
 def compare_with_leader(predictions: Mapping[str, pd.DataFrame], leader: str, part: str) -> pd.DataFrame:
     """Each trial against the leader on `part`: accuracy over recordings, its difference, and how sure that is.
 
     `predictions` maps a trial to its recording-level rows, one per file (columns part, recording, actual, predicted).
-    Files of one recording are one verdict: right where at least half of them are.
+    Files of one recording are one verdict: right where at least half of them are. Where files of several classes belong
+    together (the pictures of one person), each such group counts with the share of its files that are right.
     """
-    judged = {name: _right(frame, part) for name, frame in predictions.items()}
-    rows = [_compare(name, right, leader, judged[leader], part) for name, right in judged.items() if name != leader]
+    own = predictions[leader][predictions[leader]["part"] == part]
+    whole = not own[["recording", "actual"]].drop_duplicates()["recording"].duplicated().any()
+    judged = {name: _right(frame, part, whole) for name, frame in predictions.items()}
+    rows = [
+        _compare(name, right, leader, judged[leader], part, whole) for name, right in judged.items() if name != leader
+    ]
     return pd.DataFrame(rows)
 
 
-def _right(frame: pd.DataFrame, part: str) -> pd.Series:
+def _right(frame: pd.DataFrame, part: str, whole: bool) -> pd.Series:
+    """Recording to how right it is: 0 or 1 as a whole, else the share of its files."""
     rows = frame[frame["part"] == part]
-    return (rows["actual"] == rows["predicted"]).groupby(rows["recording"]).mean() >= 0.5
+    shares = (rows["actual"] == rows["predicted"]).groupby(rows["recording"]).mean().astype(float)
+    return (shares >= 0.5).astype(float) if whole else shares
 
 
-def _compare(name: str, right: pd.Series, leader: str, leaders: pd.Series, part: str) -> dict[str, object]:
-    both = pd.concat([right.rename("own"), leaders.rename("leader")], axis=1, join="inner").astype(bool)
-    own, other = both["own"].to_numpy(), both["leader"].to_numpy()
-    better, worse = int((own & ~other).sum()), int((~own & other).sum())
-    p_value = paired_p_value(better, worse)
-    difference = own.astype(float) - other.astype(float)
+def _compare(name: str, right: pd.Series, leader: str, leaders: pd.Series, part: str, whole: bool) -> dict[str, object]:
+    both = pd.concat([right.rename("own"), leaders.rename("leader")], axis=1, join="inner")
+    difference = (both["own"] - both["leader"]).to_numpy()
+    better, worse = int((difference > 0).sum()), int((difference < 0).sum())
+    p_value = paired_p_value(better, worse) if whole else sign_flip_p_value(difference)
     low, high = paired_bootstrap(difference)
     return {
         "trial": name,
@@ -44,16 +50,20 @@ def _compare(name: str, right: pd.Series, leader: str, leaders: pd.Series, part:
         "low": low,
         "high": high,
         "p_value": p_value,
-        "verdict": _verdict(better, worse, len(both), p_value),
+        "verdict": _verdict(better, worse, len(both), float(difference.sum()), p_value, whole),
     }
 
 
-def _verdict(better: int, worse: int, recordings: int, p_value: float) -> str:
+def _verdict(better: int, worse: int, recordings: int, gained: float, p_value: float, whole: bool) -> str:
+    """`whole`: a recording is right or wrong, not right in part."""
     if recordings == 0:
         return "cannot be compared: no recording was judged by both"
     if better == worse == 0:
-        return f"the same answer on all {recordings} recordings"
+        units = f"all {recordings} {'recordings' if whole else 'groups'}"
+        return f"the same answer on {units}" if whole else f"as many right in {units}"
     said = f"right on {better} and wrong on {worse} of {recordings} recordings where the leader is the other way round"
+    if not whole:
+        said = f"more files right in {better} and fewer in {worse} of {recordings} groups of files than the leader"
     if p_value >= 0.05:
         return f"cannot be told apart: {said} (p = {p_value:.2g})"
-    return f"{'worse' if worse > better else 'better'} than the leader: {said} (p = {p_value:.2g})"
+    return f"{'worse' if gained < 0 else 'better'} than the leader: {said} (p = {p_value:.2g})"

@@ -75,3 +75,22 @@ def paired_p_value(only_first: int, only_second: int) -> float:
     fewer = min(only_first, only_second)
     tail = sum(math.comb(disagreements, k) for k in range(fewer + 1)) / 2**disagreements
     return min(1.0, 2 * tail)
+
+
+def sign_flip_p_value(difference: np.ndarray, *, exact_up_to: int = 16, draws: int = 20_000, seed: int = 0) -> float:
+    """Two-sided sign-flip test: the chance of so large a mean of `difference` when any entry may have the other sign.
+
+    One entry per recording, -1 to 1. With entries of -1, 0 and 1 alone it is the exact McNemar test. All signs are
+    tried up to `exact_up_to` entries that are not 0, else `draws` of them.
+    """
+    told = np.asarray(difference, dtype=float)[np.asarray(difference) != 0]
+    if not len(told):
+        return 1.0
+    if len(told) <= exact_up_to:
+        signs = 1 - 2.0 * (np.arange(2 ** len(told))[:, None] >> np.arange(len(told)) & 1)
+        seen = 0
+    else:
+        signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(told)))
+        seen = 1
+    as_large = np.abs(signs @ told) >= abs(told.sum()) - 1e-9
+    return float((as_large.sum() + seen) / (len(signs) + seen))

@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 from ml.metrics.comparison import compare_with_leader
-from ml.metrics.uncertainty import paired_bootstrap, paired_p_value, recording_bootstrap, wilson
+from ml.metrics.uncertainty import (
+    paired_bootstrap,
+    paired_p_value,
+    recording_bootstrap,
+    sign_flip_p_value,
+    wilson,
+)
 
 
 def test_wilson_at_the_ends_and_in_the_middle():
@@ -101,3 +107,44 @@ def test_ten_files_of_one_recording_are_one_verdict():
     trials["other"] = _judged([True] * 9 + [False] * 5 + [True] * 5, one)
     row = compare_with_leader(trials, "leader", "validation").iloc[0]
     assert row["verdict"] == "the same answer on all 10 recordings"
+
+
+def test_flipping_signs_is_the_exact_test_where_recordings_are_right_or_wrong():
+    for better, worse in ((0, 0), (1, 0), (0, 5), (3, 7), (6, 6), (1, 12), (14, 2)):
+        difference = np.array([1.0] * better + [-1.0] * worse + [0.0] * 30)
+        assert sign_flip_p_value(difference) == pytest.approx(paired_p_value(better, worse)), (better, worse)
+    many = np.array([1.0] * 18 + [-1.0] * 6)
+    assert sign_flip_p_value(many) == pytest.approx(paired_p_value(18, 6), abs=0.01), "drawn, not enumerated"
+    assert sign_flip_p_value(np.array([0.9, 0.1, 0.1])) == pytest.approx(2 / 8), "a large gain outweighs small ones"
+    assert sign_flip_p_value(np.array([0.9, 0.1, -0.1])) == pytest.approx(6 / 8)
+
+
+def _persons(right: dict[str, tuple[int, int]]) -> pd.DataFrame:
+    """Person to how many of the pictures of two emotions are right, of four each."""
+    rows = [
+        ("validation", person, emotion, emotion if number < hits else "other")
+        for person, both in right.items()
+        for emotion, hits in zip(("happy", "sad"), both, strict=True)
+        for number in range(4)
+    ]
+    return pd.DataFrame(rows, columns=["part", "recording", "actual", "predicted"])
+
+
+def test_a_person_with_many_pictures_counts_by_the_share_that_is_right():
+    persons = [f"p{number}" for number in range(8)]
+    trials = {
+        "leader": _persons(dict.fromkeys(persons, (4, 4))),
+        "worse": _persons(dict.fromkeys(persons, (4, 2))),
+        "alike": _persons(dict.fromkeys(persons, (4, 4)) | {"p0": (4, 3), "p1": (3, 4)}),
+        "same": _persons(dict.fromkeys(persons, (4, 4))),
+    }
+    rows = compare_with_leader(trials, "leader", "validation").set_index("trial")
+    assert rows.loc["worse", "difference"] == pytest.approx(-0.25) and rows.loc["worse", "recordings"] == 8
+    assert rows.loc["worse", "verdict"].startswith(
+        "worse than the leader: more files right in 0 and fewer in 8 of 8 groups of files than the leader"
+    )
+    assert rows.loc["alike", "verdict"].startswith("cannot be told apart: more files right in 0 and fewer in 2 of 8")
+    assert rows.loc["same", "verdict"] == "as many right in all 8 groups"
+    few = {name: _persons(dict.fromkeys(persons[:4], hits)) for name, hits in (("leader", (4, 4)), ("worse", (0, 0)))}
+    (row,) = compare_with_leader(few, "leader", "validation").to_dict("records")
+    assert row["p_value"] == pytest.approx(2 / 16) and row["verdict"].startswith("cannot be told apart"), "four persons"
