@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ml.data.given import given_split, has_given_parts
+from ml.data.inventory import InventoryConfig, take_inventory
 from ml.data.split import COLUMNS, SplitConfig, TooFewRecordings, leaks, split_recordings
+from tests.ml.data.drawn import draw, tiles
 
 CONFIG = SplitConfig()
 
@@ -199,3 +202,16 @@ def test_a_class_that_is_gone_because_its_copies_were_left_out_says_so() -> None
     files = copied(table(train=(5, 3), val=(2, 3)), "content_hash", pairs)
     with pytest.raises(TooFewRecordings, match=r"B has none in train \(3 files were left out, because copies"):
         divide(files, leave_out=True)
+
+
+def test_the_same_pixels_in_train_and_test_are_found_in_real_files(tmp_path: Path) -> None:
+    for number, name in enumerate(["train/A/1", "train/A/2", "train/B/1", "train/B/2", "val/A/1", "val/B/1"]):
+        draw(tmp_path / f"{name}.png", tiles(seed=number))
+    draw(tmp_path / "test/A/other name.bmp", tiles(seed=1))
+    config = InventoryConfig(media=("picture",), given_parts=True, part_numbers=False)
+    files = take_inventory(tmp_path, config, None, workers=1).files
+    assert has_given_parts(files)
+    found = leaks(files, divide(files))
+    assert list(found["kind"]) == ["sound"]
+    assert found["paths"][0] == ["test/A/other name.bmp", "train/A/2.png"]
+    assert "train/A/2.png" not in set(divide(files, leave_out=True)["path"])
