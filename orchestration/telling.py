@@ -16,8 +16,9 @@ PACE_SECONDS = 60.0
 class Telling:
     """Hears of every epoch from the engine and says what is worth saying."""
 
-    def __init__(self, trial: str, planned: int, say: Callable[[str], None]) -> None:
-        self._trial, self._planned, self._say = trial, planned, say
+    def __init__(self, trial: str, planned: int, told: Sequence[str], say: Callable[[str], None]) -> None:
+        """`planned` epochs; of each, the metrics in `told` are said."""
+        self._trial, self._planned, self._told, self._say = trial, planned, told, say
         self._epoch, self._began, self._said = 0, 0.0, 0.0
         self.done = 0
         """Epochs that the trial has, found and trained."""
@@ -34,10 +35,10 @@ class Telling:
         self.trained.append(note)
         self.done = max(self.done, note.epoch)
         shown = ", ".join(
-            f"{part} {metric} {value:.4g}"
+            f"{part} {metric.replace('_', ' ')} {value:.4g}"
             for part, metrics in (("train", note.train), ("validation", note.validation))
             for metric, value in metrics.items()
-            if metric in ("loss", "accuracy")
+            if metric in self._told
         )
         left = (self._planned - note.epoch) * sum(each.seconds for each in self.trained) / len(self.trained)
         rest = f"; about {left / 60:.0f} min left" if left >= 60 else ""

@@ -113,7 +113,7 @@ def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: st
         if found := finished():  # another process answered it while this one waited for the trial
             return _found(bench, found, say)
         with machine_lease(bench.lab, machine, f"{study.name} {name}", say):
-            telling = Telling(name, study.planned_epochs(trial), say)
+            telling = Telling(name, study.planned_epochs(trial), study.told, say)
             job = TrialJob(
                 trial=trial,
                 settings=settings,

@@ -141,6 +141,8 @@ class Study(ABC):
     question: ClassVar[str]
     phases: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Names of trials in the order in which they should run, phase by phase; all others come after them."""
+    told: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
+    """Metrics that are said of every epoch while it trains."""
     revision: ClassVar[str]
     """Bumped by hand when code changes what numbers mean: finished trials are then stale."""
     settings: ClassVar[type[StudySettings]]

@@ -32,6 +32,7 @@ class EmotionStudy(Study):
         ("batch_64", "batch_256", "aug_none", "aug_heavy"),
         ("balance_no_weights", "balance_weighted_sampler"),
     )
+    told = ("accuracy", "macro_f1", "loss")
     revision = "1"
     settings = EmotionSettings
     experiments = Path(__file__).parent / "experiments"
