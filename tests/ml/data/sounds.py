@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,3 +47,23 @@ def ordinary_user() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+@contextmanager
+def growing(path: Path) -> Iterator[None]:
+    """Somebody is still copying the file: bytes are added to it all the time."""
+    stop = threading.Event()
+
+    def copy_on() -> None:
+        while not stop.is_set():
+            with path.open("ab") as file:
+                file.write(bytes(100))
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=copy_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import threading
 import time
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import soundfile
 from ml.data import verdict
 from ml.data.examination import AudioLimits, examine
 from ml.data.verdict import FileFacts
-from tests.ml.data.sounds import halve, noise, ordinary_user, write
+from tests.ml.data.sounds import growing, halve, noise, ordinary_user, write
 
 LIMITS = AudioLimits()
 
@@ -297,19 +296,6 @@ def test_a_drive_that_dies_while_reading_is_no_bad_file() -> None:
 
 def test_a_file_that_grows_while_it_is_read_is_looked_at_again_later(tmp_path: Path) -> None:
     path = write(tmp_path / "a.flac", noise(120.0, 48_000), 48_000)
-    stop = threading.Event()
-
-    def copy_on() -> None:
-        while not stop.is_set():
-            with path.open("ab") as file:
-                file.write(bytes(100))
-            time.sleep(0.005)
-
-    thread = threading.Thread(target=copy_on)
-    thread.start()
-    try:
+    with growing(path):
         facts = look(path)
-    finally:
-        stop.set()
-        thread.join()
     assert facts.state == "rejected" and "changed while it was read" in facts.problem and facts.content_hash == ""

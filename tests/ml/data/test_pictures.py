@@ -6,7 +6,6 @@ import os
 import struct
 import subprocess
 import sys
-import threading
 import time
 import zlib
 from pathlib import Path
@@ -19,7 +18,7 @@ from ml.data import verdict
 from ml.data.pictures import PICTURE_SUFFIXES, UPRIGHT, PictureLimits, examine_picture, read_picture
 from ml.data.verdict import FileFacts
 from tests.ml.data.drawn import draw, tiles
-from tests.ml.data.sounds import halve, ordinary_user, write
+from tests.ml.data.sounds import growing, halve, ordinary_user, write
 
 KINDS = ("png", "jpg", "jpeg", "bmp", "webp")
 
@@ -296,21 +295,8 @@ def test_large_files_are_judged_as_small_ones(tmp_path: Path, kind: str, monkeyp
 
 def test_a_picture_that_changes_while_it_is_read_is_looked_at_again_later(tmp_path: Path) -> None:
     path = draw(tmp_path / "a.png", tiles(3000, 2000))
-    stop = threading.Event()
-
-    def copy_on() -> None:
-        while not stop.is_set():
-            with path.open("ab") as file:
-                file.write(bytes(10))
-            time.sleep(0.002)
-
-    thread = threading.Thread(target=copy_on)
-    thread.start()
-    try:
+    with growing(path):
         facts = look(path)
-    finally:
-        stop.set()
-        thread.join()
     assert facts.state == "rejected" and "changed while it was read" in facts.problem and facts.content_hash == ""
 
 
