@@ -211,8 +211,7 @@ def test_a_local_folder_with_other_classes_and_another_dropout(tmp_path: Path) -
     assert all(torch.equal(model.state_dict()[name], first.state_dict()[name]) for name in kept)
     heads = [net.state_dict()["classifier.1.weight"] for net in (model, again)]
     assert torch.equal(*heads)
-    later = saved(tmp_path / "second", model)
-    assert load_model(later)(pictures()).logits.shape == (3, 2) and dropouts(load_model(later)) == [0.1]
+    assert dropouts(load_model(saved(tmp_path / "second", model))) == [0.1]
 
 
 def test_what_pretrained_means() -> None:
