@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 
 from ml.studies.concert.pictures import strengths
 from ml.studies.standing import comparable, left_out
+from ml.studies.written import copy_model, write_state_dict, write_text
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +28,12 @@ def export(
         log.warning("%s", note)
     older = set(leaderboard["model_name"]) - set(comparable(leaderboard)["model_name"])
     folder.mkdir(parents=True, exist_ok=True)
-    results = folder / "experiment_results.json"
-    _replace(results, json.dumps(experiment_results(leaderboard, per_class), indent=2, ensure_ascii=False) + "\n")
-    written = [results]
+    text = json.dumps(experiment_results(leaderboard, per_class), indent=2, ensure_ascii=False) + "\n"
+    written = [write_text(folder / "experiment_results.json", text)]
     for name, model in sorted((name, model) for name, model in models.items() if name not in older):
-        for source, suffix in (("model.safetensors", ".safetensors"), ("config.json", ".json")):
-            target = folder / f"{name}{suffix}"
-            beside = target.with_name(f".{target.name}.part")
-            shutil.copyfile(model / source, beside)
-            beside.replace(target)
-            written.append(target)
+        written += copy_model(model, name, folder)
         if pth:
-            written.append(_write_pth(model / "model.safetensors", folder / f"{name}.pth"))
+            written.append(write_state_dict(model, folder / f"{name}.pth"))
     return written
 
 
@@ -68,19 +62,3 @@ def experiment_results(leaderboard: pd.DataFrame, per_class: pd.DataFrame) -> li
 
 def _percent(share: float | None) -> float | None:
     return None if share is None or pd.isna(share) else round(100 * float(share), 2)
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
-
-
-def _write_pth(weights: Path, target: Path) -> Path:
-    import torch
-    from safetensors.torch import load_file
-
-    beside = target.with_name(f".{target.name}.part")
-    torch.save(load_file(weights), beside)
-    beside.replace(target)
-    return target

@@ -26,7 +26,7 @@ EXPRESSIONS = {
 }
 """What each emotion does to a face at its fullest; a face at rest is all zeros."""
 
-FAINTEST = 0.3
+FAINTEST = 0.5
 """Share of the full expression that a picture shows at least."""
 
 Colour = tuple[int, int, int]
@@ -55,7 +55,7 @@ class Person:
     def born(cls, seed: int, number: int) -> Person:
         """The person of that number; the same one for the same seed."""
         rng = np.random.default_rng([seed, 10_000 + number])
-        tone = rng.uniform(0.5, 1.0)
+        tone = rng.uniform(0.65, 1.0)
         return cls(
             skin=_colour(np.array([238, 195, 165]) * tone + rng.normal(0, 6, 3)),
             hair=_colour(np.array([190, 140, 90]) * rng.uniform(0.1, 1.0) + rng.normal(0, 8, 3)),
@@ -80,12 +80,12 @@ def draw_face(person: Person, emotion: str, rng: np.random.Generator) -> Image:
     behind = rng.uniform(60, 200) + rng.normal(0, 12, 3)
     canvas = Image.new("RGB", (side * FINER, side * FINER), _colour(behind))
     pen = ImageDraw.Draw(canvas)
-    head = side * FINER * rng.uniform(0.46, 0.54)
-    middle = np.array(canvas.size) * rng.uniform(0.46, 0.54, 2)
+    head = side * FINER * rng.uniform(0.49, 0.54)
+    middle = np.array(canvas.size) * rng.uniform(0.475, 0.525, 2)
     expression = EXPRESSIONS[emotion] * rng.uniform(FAINTEST, 1.0) + person.at_rest + rng.normal(0, 0.1, 7)
     _draw_head(pen, person, middle, head)
     _draw_features(pen, person, expression, middle, head, turned=rng.normal(0, 0.06))
-    tilted = canvas.rotate(rng.normal(0, 4), resample=Image.Resampling.BILINEAR, fillcolor=_colour(behind))
+    tilted = canvas.rotate(rng.normal(0, 3), resample=Image.Resampling.BILINEAR, fillcolor=_colour(behind))
     small = np.asarray(tilted.resize((side, side), Image.Resampling.BOX), dtype=np.float32)
     return Image.fromarray(_lit(small, rng))
 
@@ -136,15 +136,15 @@ def _draw_features(
     lips = [at(*point) for point in np.concatenate((corner + gap * 0.5, (corner - gap)[::-1]))]
     if opened > 0.08:
         pen.polygon(lips, fill=_colour(np.array(person.skin) * 0.3))
-    pen.line(lips, fill=_colour(np.array(person.skin) * [0.75, 0.4, 0.4]), width=line)
+    pen.line(lips, fill=_colour(np.array(person.skin) * [0.6, 0.25, 0.25]), width=line)
 
 
 def _lit(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Light from one side, more or less of it, and the noise of a small camera."""
     side = len(picture)
-    slope = np.add.outer(*(rng.normal(0, 0.2) * np.linspace(-1, 1, side) for _ in range(2)))
-    noise = rng.normal(0, rng.uniform(3, 14), picture.shape)
-    lit = (picture * rng.uniform(0.6, 1.2)) * (1 + slope)[..., None] + noise
+    slope = np.add.outer(*(rng.normal(0, 0.12) * np.linspace(-1, 1, side) for _ in range(2)))
+    noise = rng.normal(0, rng.uniform(2, 9), picture.shape)
+    lit = (picture * rng.uniform(0.75, 1.15)) * (1 + slope)[..., None] + noise
     return np.clip(lit, 0, 255).astype(np.uint8)
 
 
