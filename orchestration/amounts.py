@@ -17,6 +17,8 @@ class Amounts:
     """One row per class (its index): files, `belonging`, and minutes, which are NaN where nothing sounds."""
     belonging: str
     """What files belong to: "recordings" where all are sound, else "groups" (a person, a recording)."""
+    together: int
+    """How many of these there are; a person may be in several classes."""
     unit: str
     """What classes are measured by: "minutes" or "files"; pictures have no minutes."""
     smallest: str
@@ -52,6 +54,7 @@ def class_amounts(files: pd.DataFrame) -> Amounts:
     return Amounts(
         classes.rename(columns={"belonging": belonging}),
         belonging,
+        int(used["group"].nunique()),
         unit,
         smallest,
         largest,

@@ -68,7 +68,7 @@ def print_recordings(bench: Bench, study: Study) -> None:
     width = max(12, *(len(name) + 2 for name in classes.index))
     sound = "minutes" if found.with_minutes else ""
     print(f"\n{'class':<{width}}{'files':>8}{found.belonging:>12}{sound:>10}".rstrip())
-    for name, row in [*classes.iterrows(), ("together", classes.sum())]:
+    for name, row in [*classes.iterrows(), ("together", dict(classes.sum()) | {found.belonging: found.together})]:
         minutes = f"{row['minutes']:.2f}" if found.with_minutes and row["minutes"] == row["minutes"] else ""
         print(f"{name:<{width}}{row['files']:>8.0f}{row[found.belonging]:>12.0f}{minutes:>10}".rstrip())
     if found.sentence():

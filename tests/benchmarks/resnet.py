@@ -226,7 +226,8 @@ def main(arguments: list[str] | None = None) -> int:
     machine = resolve_machine(MachineConfig(device="cpu", threads=1))
     torch.set_num_threads(1)
     print(
-        f"{machine.name}, {machine.precision} beside fp32, one thread, {SIDE} x {SIDE}, batch {BATCH}, {WORKERS} workers:"
+        f"{machine.name}, {machine.precision} beside fp32, one thread, {SIDE} x {SIDE}, "
+        f"batch {BATCH}, {WORKERS} workers:"
     )
     with tempfile.TemporaryDirectory() as folder:
         compare(Path(folder), asked.pictures, machine, table)
@@ -234,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("  no bound: this processor has no instructions for bf16")
     if torch.cuda.is_available():
         machine = replace(resolve_machine(MachineConfig(device="cuda")), threads=1)
-        print(f"{machine.name}, {machine.precision} beside fp32, {sizes}:")
+        print(f"{machine.name}, {machine.precision} beside fp32, {SIDE} x {SIDE}, batch {BATCH}:")
         with tempfile.TemporaryDirectory() as folder:
             compare(Path(folder), 20 * asked.pictures, machine, table)
     return 1 if table.missed else 0
