@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="nocturne",
-    help="Overnight training studies for audio models. The lab is ./lab, or the folder that NOCTURNE_LAB names. "
+    help="Overnight training studies of sound and pictures. The lab is ./lab, or the folder that NOCTURNE_LAB names. "
     "NOCTURNE_DEBUG=1 shows where an error came from.",
     no_args_is_help=True,
     add_completion=False,
