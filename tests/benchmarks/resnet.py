@@ -47,7 +47,7 @@ from ml.training.optimizers import adamw
 from tests.benchmarks.features import content_hash
 from tests.benchmarks.pictures import encoded
 from tests.benchmarks.training import Table
-from tests.ml.models.test_resnet import as_written_out
+from tests.ml.models.written_out import as_written_out
 from tests.ml.training.shelf import FolderShelf
 
 LABELS = ("angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral")
@@ -207,9 +207,7 @@ def compare(folder: Path, count: int, machine: Machine, table: Table) -> None:
         # The same shelf: the engine goes on from the state of its last turn, outside of what is timed.
         train(lesson, Recipe("bench", 1, turn + 1, "loss", False), FolderShelf(folder / "states"), machine)
         others.append(usual.epoch())
-    ours, theirs = (
-        [statistics.median(column) for column in zip(*spent[1:], strict=True)] for spent in (lesson.epochs, others)
-    )
+    ours, theirs = (middle(spent[1:]) for spent in (lesson.epochs, others))
     for what, place in (("second", 0), ("processor second", 1)):
         table.row(f"pictures per {what}, ours", count / ours[place], "1/s", None)
         table.row(f"pictures per {what}, the usual way", count / theirs[place], "1/s", None)
