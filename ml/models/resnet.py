@@ -16,7 +16,7 @@ from transformers import ResNetConfig as Architecture
 from transformers import ResNetForImageClassification
 
 from ml.models.hub import ModelUnavailable, weights_folder
-from ml.models.resnet_config import ResNetConfig
+from ml.models.resnet_config import CHANNELS_IN, ResNetConfig
 from ml.models.saved import load_whole, names_of
 
 BACKBONE = ("resnet.",)
@@ -78,6 +78,12 @@ def _from_pretrained(config: ResNetConfig, weights: str, labels: Sequence[str]) 
         raise ModelUnavailable(
             f"{folder} holds a ResNet with {known.depths} {known.layer_type} blocks for {known.num_channels} channels; "
             f"{config.arch} has {DEPTHS} basic blocks for 3: name the weights of such a one in model.pretrained"
+        )
+    unsafe = [width for width in known.hidden_sizes if width % CHANNELS_IN]
+    if unsafe:
+        raise ModelUnavailable(
+            f"{folder} holds a ResNet with {unsafe[0]} channels in a stage; torch computes it safely in steps of "
+            f"{CHANNELS_IN} only: name other weights in model.pretrained"
         )
     model.classifier[1] = nn.Linear(known.hidden_sizes[-1], len(labels))
     known.update(names_of(labels))

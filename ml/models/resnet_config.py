@@ -12,9 +12,11 @@ from ml.models.hub import identity, local_folder
 PUBLISHED = "microsoft/resnet-18"
 """ResNet18 trained on ImageNet, as safetensors on the hub: what `pretrained: true` means."""
 
-Channels = Annotated[int, Field(ge=16, multiple_of=16)]
-"""A stage's channels. With fewer than 16, torch 2.11's convolutions of 1 x 1 with stride 2 write beyond their memory on
-processors with AVX-512, in channels-last order: the process dies."""
+CHANNELS_IN = 16
+"""Steps in which a stage may have channels. With fewer than 16, torch 2.11's convolutions of 1 x 1 with stride 2 write
+beyond their memory on processors with AVX-512, in channels-last order: the process dies."""
+
+Channels = Annotated[int, Field(ge=CHANNELS_IN, multiple_of=CHANNELS_IN)]
 
 
 class ResNetConfig(Config):

@@ -16,10 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForImageClassification
+from transformers import ResNetConfig as Architecture
 
 from ml.config import ConfigError, read_config
 from ml.models.hub import ModelUnavailable
-from ml.models.resnet import BACKBONE, build_resnet
+from ml.models.resnet import BACKBONE, DroppingResNet, build_resnet
 from ml.models.resnet_config import PUBLISHED, ResNetConfig
 from ml.models.saved import load_model, save_model, saved_extra
 from tests.ml.models.written_out import WrittenOut, as_written_out
@@ -200,6 +201,12 @@ def test_weights_that_are_missing_or_of_another_network_are_not_made_up(tmp_path
         build_resnet(config, labels=LABELS, seed=1)
 
     (folder / "config.json").write_text(json.dumps(written))
+    thin = DroppingResNet(
+        Architecture(embedding_size=16, hidden_sizes=[16, 8, 16, 16], depths=[2] * 4, layer_type="basic")
+    )
+    with pytest.raises(ModelUnavailable, match="8 channels in a stage; torch computes it safely in steps of 16 only"):
+        build_resnet(ResNetConfig(pretrained=str(saved(tmp_path / "thin", thin))), labels=LABELS, seed=1)
+
     gone = next(name for name in whole if name.endswith("running_var"))
     save_file({name: tensor for name, tensor in whole.items() if name != gone}, folder / "model.safetensors")
     with pytest.raises(ModelUnavailable, match=r"1 weights are missing, the first is .*running_var"):
