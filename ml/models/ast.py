@@ -126,7 +126,9 @@ def _from_pretrained(config: AstConfig, pretrained: str, frames: int, mels: int,
 
 
 def _load(folder: Path, dropout: float | None) -> ASTForAudioClassification:
-    changes = {} if dropout is None else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    changes: dict[str, Any] = (
+        {} if dropout is None else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    )
     return load_whole(
         ASTForAudioClassification, folder, "Audio Spectrogram Transformer", attn_implementation="sdpa", **changes
     )

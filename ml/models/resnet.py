@@ -72,7 +72,7 @@ def _from_pretrained(config: ResNetConfig, weights: str, labels: Sequence[str]) 
     if config.widths != ResNetConfig().widths:
         log.warning("model.widths has no effect: %s decides its own sizes", weights)
     folder = weights_folder(weights)
-    model = load_whole(DroppingResNet, folder, "ResNet", head_dropout=config.dropout)
+    model = load_whole(DroppingResNet, folder, "ResNet", ours={"head_dropout": config.dropout})
     known = model.config
     if (known.layer_type, known.depths, known.num_channels) != ("basic", DEPTHS, 3):
         raise ModelUnavailable(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,12 +52,19 @@ def saved_extra(folder: Path) -> dict[str, Any]:
     return dict(_said(folder).get(EXTRA, {}))
 
 
-def load_whole(kind: type[Network], folder: Path, what: str, **changes: Any) -> Network:
+def load_whole(
+    kind: type[Network], folder: Path, what: str, *, ours: Mapping[str, Any] | None = None, **changes: Any
+) -> Network:
     """The `kind` in `folder`, in fp32, with `changes` of its configuration; `what` names the network to a person.
 
+    `ours` are settings that transformers does not know; it would take them for arguments of the network.
     Raises `ModelUnavailable` where it is another network or a part of one.
     """
     try:
+        if ours is not None:
+            changes["config"] = kind.config_class.from_pretrained(folder, local_files_only=True)
+            for name, value in ours.items():
+                setattr(changes["config"], name, value)
         model, told = kind.from_pretrained(
             folder,
             local_files_only=True,

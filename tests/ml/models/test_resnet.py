@@ -191,6 +191,18 @@ def test_local_weights_are_what_they_say_not_where_they_lie(tmp_path: Path) -> N
     assert ResNetConfig(pretrained=str(other)).identity() != before
 
 
+def test_a_folder_as_the_hub_has_it_says_nothing_of_dropout(tmp_path: Path) -> None:
+    published = AutoModelForImageClassification.from_config(
+        Architecture(embedding_size=16, hidden_sizes=[16, 16, 16, 16], depths=[2] * 4, layer_type="basic")
+    )
+    folder = saved(tmp_path / "hub", published)
+    assert "dropout" not in (folder / "config.json").read_text(encoding="utf-8")
+    model = build_resnet(ResNetConfig(pretrained=str(folder), dropout=0.4), labels=LABELS, seed=1)
+    assert dropouts(model) == [0.4]
+    for name, weight in published.state_dict().items():
+        assert name.startswith("classifier") or torch.equal(model.state_dict()[name], weight)
+
+
 def test_weights_that_are_missing_or_of_another_network_are_not_made_up(tmp_path: Path) -> None:
     folder = saved(tmp_path / "part", tiny())
     whole, config = load_file(folder / "model.safetensors"), ResNetConfig(pretrained=str(folder))
