@@ -1,0 +1,1 @@
+"""A trained model at work on sound that is not part of a study."""
