@@ -1,4 +1,7 @@
-"""Trials are YAML files: the file's name is the trial's name (or it says another), its content what differs."""
+"""Trials are YAML files: the file's name is the trial's name (or it says another), its content what differs.
+
+A file with a `grid` declares one trial for every point of it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ml.config import ConfigError, differences, merge, read_config, read_yaml
-from ml.studies.study import Study, Trial
+from ml.studies.grids import points_of
+from ml.studies.study import Study, Trial, TrialConfig
 from ml.studies.synonyms import translate
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}")
@@ -46,9 +50,10 @@ def read_settings(study: Study, studies_file: Path) -> Any:
 
 
 def load_trials(study: Study, settings: Any, folders: Sequence[Path]) -> Trials:
-    """Every YAML file of `folders` as a trial: those of the study's phases first and in order, then by name.
+    """Every YAML file of `folders` as a trial, or as the points of a grid.
 
-    A file that cannot be used costs itself alone: its sentence is among the problems and the others stand.
+    Those of the study's phases come first and in order, then its grids in theirs, then all others by name. A file that
+    cannot be used costs itself alone: its sentence is among the problems and the others stand.
     """
     baseline = study.baseline(settings)
     trials: dict[str, Trial] = {}
@@ -56,19 +61,36 @@ def load_trials(study: Study, settings: Any, folders: Sequence[Path]) -> Trials:
     notes: list[str] = []
     for path in (path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.y*ml"))):
         try:
-            trial, idle = _read_trial(path, baseline)
-            if trial.name in trials:
-                raise ConfigError(
-                    f"{path}: a trial named {trial.name} is already declared in {trials[trial.name].source}; "
-                    f"choose another {'file name' if trial.name == path.stem else 'name'}"
-                )
-            trials[trial.name] = trial
+            declared, idle = _read_trials(path, study, baseline)
+            known = [trial for trial in declared if _is_known(trial, trials)]
+            trials |= {trial.name: trial for trial in declared if trial.name not in trials}
+            if known:
+                notes.append(f"{path}: {len(known)} of its {len(declared)} points are those of another grid")
             notes += [f"{path}: `{key}` is understood and has no effect here" for key in idle]
         except ConfigError as problem:
             problems.append(str(problem))
-    place = {name: number for number, name in enumerate(name for phase in study.phases for name in phase)}
-    order = sorted(trials.values(), key=lambda trial: (place.get(trial.name, len(place)), natural(trial.name)))
-    return Trials(tuple(order), tuple(problems), tuple(notes))
+    phases = {name: number for number, name in enumerate(name for phase in study.phases for name in phase)}
+    modes = {name: number for number, name in enumerate(study.modes)}
+
+    def place(trial: Trial) -> tuple[Any, ...]:
+        mode = modes.get(trial.mode or trial.name, len(modes))
+        # The points of a grid stay in its order: sorting is stable.
+        return phases.get(trial.name, len(phases)), mode, natural(trial.mode or trial.name)
+
+    return Trials(tuple(sorted(trials.values(), key=place)), tuple(problems), tuple(notes))
+
+
+def _is_known(trial: Trial, trials: Mapping[str, Trial]) -> bool:
+    """Whether two grids have this point; the same name for anything else is refused."""
+    other = trials.get(trial.name)
+    if other is None:
+        return False
+    if trial.mode and other.mode and trial.config.identity() == other.config.identity():
+        return True
+    remedy = "another `grid` or setting" if trial.mode else "another file name or `name`"
+    raise ConfigError(
+        f"{trial.source}: a trial named {trial.name} is already declared in {other.source}; choose {remedy}"
+    )
 
 
 def same_settings(trials: Sequence[Trial]) -> list[tuple[str, str]]:
@@ -98,16 +120,48 @@ def _in_words(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _read_trial(path: Path, baseline: Any) -> tuple[Trial, list[str]]:
-    """The trial, and what its file says without any effect."""
+def _read_trials(path: Path, study: Study, baseline: TrialConfig) -> tuple[list[Trial], list[str]]:
+    """The trials that a file declares, and what it says without any effect."""
     said = read_yaml(path)
+    if "grid" in said:
+        return _read_grid(path, said, study, baseline)
     name = said.get("name") or path.stem
     where = str(path) if name == path.stem else f"{path} ({name})"
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        whose = "the file name is the trial's name" if name == path.stem else f"`name` is {name!r}"
-        raise ConfigError(f"{path}: {whose}; use letters, digits and . _ + = - only")
+    _require_name(name, path, f"`name` is {name!r}" if "name" in said else "the file name is the trial's name")
     own, idle = translate(said, baseline.synonyms, type(baseline).model_fields, where)
-    config = read_config(type(baseline), merge(baseline.model_dump(mode="json", exclude={"name"}), own), where)
+    values = merge(baseline.model_dump(mode="json", exclude={"name"}), own)
+    config = _checked(read_config(type(baseline), values, where), baseline, where)
+    changed = differences(baseline.identity(), config.identity())
+    return [Trial(name=name, config=config, changes=changed, source=str(path))], idle
+
+
+def _read_grid(path: Path, said: dict[str, Any], study: Study, baseline: TrialConfig) -> tuple[list[Trial], list[str]]:
+    """A trial for every point of the `grid` that the file names; what else it says holds for all of them."""
+    if "name" in said:
+        raise ConfigError(f"{path}: `name` is of one trial; the points of a grid are named after their settings")
+    grid = said.pop("grid")
+    own, idle = translate(said, baseline.synonyms, type(baseline).model_fields, str(path))
+    values = merge(baseline.model_dump(mode="json", exclude={"name"}), own)
+    before = baseline.identity()
+    trials: dict[str, Trial] = {}
+    for point in points_of(grid, values, str(path)):
+        config = _checked(read_config(type(baseline), point, str(path)), baseline, str(path))
+        name = study.point_name(config, list(grid))
+        _require_name(name, path, f"a point of the grid is named {name!r}")
+        if name in trials:
+            raise ConfigError(f"{path}: two points of the grid are named {name}; name a setting that differs once only")
+        changed = differences(before, config.identity())
+        trials[name] = Trial(name=name, config=config, changes=changed, source=str(path), mode=path.stem)
+    return list(trials.values()), idle
+
+
+def _require_name(name: Any, path: Path, why: str) -> None:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ConfigError(f"{path}: {why}; use letters, digits and . _ + = - only")
+
+
+def _checked(config: TrialConfig, baseline: TrialConfig, where: str) -> TrialConfig:
+    """`config`, where it leaves alone what all trials of a lab share."""
     for setting in config.of_the_study:
         its, of_all = attrgetter(setting)(config), attrgetter(setting)(baseline)
         if its != of_all:
@@ -117,5 +171,4 @@ def _read_trial(path: Path, baseline: Any) -> tuple[Trial, list[str]]:
                 f"({of_all!r}): take it out here, and set `trial: {{{for_all}}}` in the lab's studies.yaml to change "
                 "it for all"
             )
-    changed = differences(baseline.identity(), config.identity())
-    return Trial(name=name, config=config, changes=changed, source=str(path)), idle
+    return config

@@ -19,10 +19,14 @@ from ml.config import Config, fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
+    import typer
 
     from ml.data.inventory import Inventory
     from ml.training.engine import EpochNote, Shelf, Trained
     from ml.training.machine import Machine
+
+FindModel = Callable[[str | None], Path]
+"""The folder of a model of the study: by its name, a trial's name or a folder; None: the best one of the lab."""
 
 Progress = Callable[[float, str], None]
 """Told the share that is done (0 to 1) and a few words for the person who waits."""
@@ -73,6 +77,8 @@ class Trial:
     """Dotted setting to (in the baseline, in this trial)."""
     source: str
     """The file that declares it."""
+    mode: str = ""
+    """The grid that it is a point of: the stem of `source`. Empty where its file declares it alone."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,8 @@ class TrialJob:
     stop: Callable[[], bool] = field(default=lambda: False)
     found: Callable[[Sequence[EpochNote]], None] = field(default=lambda notes: None)
     """Told once, before training, which epochs were trained earlier."""
+    siblings: Sequence[Trial] = ()
+    """All trials of the study in this lab: some may go on from an epoch that this one trains."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,10 @@ class Outcome:
     """Of the chosen epoch, on validation."""
     higher_is_better: bool
     save_model: Callable[[Path], dict[str, Any]] | None
-    """Writes the chosen weights and what is needed to use them; None where there is no finished model."""
+    """Writes the chosen weights and what is needed to use them; None where there is no finished model. Trials whose
+    best epoch is one and the same share what is written."""
+    verdict: str | None = None
+    """What the study's own thresholds say of the result, in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +152,14 @@ class Study(ABC):
     question: ClassVar[str]
     phases: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Names of trials in the order in which they should run, phase by phase; all others come after them."""
+    modes: ClassVar[tuple[str, ...]] = ()
+    """Grids (stems of their files) in the order in which they should run."""
+    demo_mode: ClassVar[str | None] = None
+    """The mode that the demo runs; None: all trials."""
     told: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
     """Metrics that are said of every epoch while it trains."""
+    compared: ClassVar[tuple[str, bool] | None] = None
+    """A score of single files that trials are compared by, and whether more of it is better; None: by what is right."""
     revision: ClassVar[str]
     """Bumped by hand when code changes what numbers mean: finished trials are then stale."""
     settings: ClassVar[type[StudySettings]]
@@ -172,12 +189,26 @@ class Study(ABC):
 
     def remarks(self, trial: Trial) -> list[str]:
         """What a person should know before reading much into this trial, in sentences."""
-        if len(trial.changes) < 2:
+        if trial.mode or len(trial.changes) < 2:  # a grid tells its settings apart as a whole
             return []
         return [
             f"changes {len(trial.changes)} settings at once ({', '.join(trial.changes)}): "
             "what made the difference cannot be told apart"
         ]
+
+    def point_name(self, config: TrialConfig, grid: Sequence[str]) -> str:
+        """The name of a point of a grid over the (dotted) settings `grid`; different points need different names."""
+        said = config.model_dump(mode="json")
+        return "_".join(f"{setting.rpartition('.')[2]}{_value_of(said, setting)}" for setting in grid)
+
+    def family(self, trial: Trial) -> str | None:
+        """Trials with one and the same answer begin with the same epochs: they run beside each other, and the states
+        that are kept for them go when all are finished. None: it begins alone."""
+        return None
+
+    def chain(self, trial: Trial) -> str:
+        """Of trials with one and the same answer the longest trains every epoch that the others need."""
+        return trial.name
 
     @abstractmethod
     def baseline(self, settings: Any) -> TrialConfig:
@@ -256,6 +287,16 @@ class Study(ABC):
     def summary(self, results: Results) -> str:
         """The text a person reads in the morning."""
 
+    def analysis(self, results: Results) -> str:
+        """What the finished trials say about the settings: the best, what matters, what went wrong. Trains nothing."""
+        from ml.studies.analysis import analysis
+
+        return analysis(results)
+
+    def add_commands(self, app: typer.Typer, find_model: FindModel) -> None:
+        """Adds the study's own commands to `nocturne`, such as one that uses the model. Imports nothing heavy."""
+        return
+
     @abstractmethod
     def leaderboard_pictures(self, results: Results) -> dict[str, bytes]:
         """Pictures (PNG) of the study as a whole, by title."""
@@ -275,3 +316,9 @@ class Study(ABC):
     @abstractmethod
     def demo_settings(self) -> dict[str, Any]:
         """What a lab's `studies.yaml` says so that the demo's corpus is enough and two cores are too."""
+
+
+def _value_of(said: dict[str, Any], setting: str) -> Any:
+    for name in setting.split("."):
+        said = said[name]
+    return said
