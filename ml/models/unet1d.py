@@ -1,0 +1,90 @@
+"""U-Net on waveforms: it estimates the noise and takes it away.
+
+Ronneberger, Fischer, Brox: U-Net, 2015; Stoller, Ewert, Dixon: Wave-U-Net, 2018; skips that are added after Défossez et
+al.: Demucs, 2019. Waveforms `(batch, samples)` of any length. Samples are folded into frames and frames into frames of
+the next level, all by views of the same memory, so that every layer is a dense product, which processors and GPUs
+compute fast. Convolutions are two-dimensional, 1 x kernel: only for these is there channels_last, and with it bf16 is
+worth its name.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ml.models.unet1d_config import CONVOLUTIONS, HALVING, UNet1DConfig
+
+SMALL = 0.01
+"""The last layer's share of its usual size: a fresh network hardly changes what it hears."""
+
+
+class UNet1D(nn.Module):
+    """Waveforms in, waveforms without their noise out."""
+
+    def __init__(self, config: UNet1DConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths, below = config.channels, (config.fold, *(width * HALVING for width in config.channels))
+        self.down = nn.ModuleList(
+            _level(into, width, config.kernel) for into, width in zip(below, widths, strict=False)
+        )
+        self.widen = nn.ModuleList(nn.Conv2d(coarse, fine * HALVING, 1) for fine, coarse in pairwise(widths))
+        self.up = nn.ModuleList(_level(width, width, config.kernel) for width in widths[:-1])
+        self.noise = nn.Conv2d(widths[0], config.fold, 1, bias=False)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """`waveforms` `(batch, samples)` without their noise, in float32."""
+        samples = waveforms.shape[1]
+        padded = functional.pad(waveforms, (0, -samples % self.config.stride))
+        frames = _folded(padded[:, None, None], self.config.fold)
+        passed: list[Tensor] = []
+        for level in self.down:
+            frames = level(_folded(frames, HALVING) if passed else frames)
+            passed.append(frames)
+        for fine in reversed(range(len(self.up))):
+            frames = self.up[fine](_unfolded(self.widen[fine](frames), HALVING) + passed[fine])
+        # What leaves as sound is not rounded to bf16, whose steps could be heard.
+        with torch.autocast(waveforms.device.type, enabled=False):
+            noise = _unfolded(self.noise(frames.float()), self.config.fold)
+        return waveforms.float() - noise[:, 0, 0, :samples]
+
+
+def build_unet1d(config: UNet1DConfig, *, seed: int) -> UNet1D:
+    """A fresh network drawn from `seed`, the same numbers at every call; after He et al., but the last layer small."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = UNet1D(config)
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is None:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        with torch.no_grad():
+            model.noise.weight.mul_(SMALL)
+    return model
+
+
+def _level(into: int, width: int, kernel: int) -> nn.Sequential:
+    """What one level does on one way: convolutions, each with batch norm and ReLU."""
+    layers: list[nn.Module] = []
+    for _ in range(CONVOLUTIONS):
+        layers += [
+            nn.Conv2d(into, width, (1, kernel), padding=(0, kernel // 2), bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        ]
+        into = width
+    return nn.Sequential(*layers)
+
+
+def _folded(frames: Tensor, by: int) -> Tensor:
+    """`(b, channels, 1, n)` as `(b, by * channels, 1, n / by)`: neighbours beside each other in one frame."""
+    batch, channels, _, count = frames.shape
+    return frames.permute(0, 2, 3, 1).reshape(batch, 1, count // by, channels * by).permute(0, 3, 1, 2)
+
+
+def _unfolded(frames: Tensor, by: int) -> Tensor:
+    """`(b, by * channels, 1, n)` as `(b, channels, 1, by * n)`: what `_folded` does, undone."""
+    batch, channels, _, count = frames.shape
+    return frames.permute(0, 2, 3, 1).reshape(batch, 1, count * by, channels // by).permute(0, 3, 1, 2)
