@@ -58,7 +58,7 @@ COMMENT ON COLUMN window_counts.windows IS 'number of windows that the model see
 
 CREATE TABLE attempts (
     study VARCHAR, trial VARCHAR, attempt INTEGER, status VARCHAR, run_id VARCHAR, started TIMESTAMP, ended TIMESTAMP,
-    error VARCHAR, purpose VARCHAR, remarks VARCHAR, model_name VARCHAR, model_key VARCHAR, fingerprint VARCHAR,
+    error VARCHAR, purpose VARCHAR, remarks VARCHAR, verdict VARCHAR, model_name VARCHAR, model_key VARCHAR, fingerprint VARCHAR,
     selection_metric VARCHAR, selection_value DOUBLE, higher_is_better BOOLEAN,
     seconds_spent DOUBLE, seconds_standalone DOUBLE, epochs_planned INTEGER, epochs_trained INTEGER,
     epochs_done INTEGER, best_epoch INTEGER, stopped_early BOOLEAN, precision VARCHAR, machine VARCHAR,
@@ -78,8 +78,11 @@ COMMENT ON COLUMN attempts.error IS 'why it did not finish, in a sentence; NULL 
 COMMENT ON COLUMN attempts.purpose IS 'what the trial is meant to find out';
 COMMENT ON COLUMN attempts.remarks IS
     'what to know before reading much into it, such as that it changes two settings at once; NULL: nothing';
+COMMENT ON COLUMN attempts.verdict IS
+    'what the study says of the trial by its own rules, such as good or trouble and why; NULL where it has none';
 COMMENT ON COLUMN attempts.model_name IS 'name under which the model is exported';
-COMMENT ON COLUMN attempts.model_key IS 'key of the best model among the artifacts';
+COMMENT ON COLUMN attempts.model_key IS
+    'key of the best model among the artifacts; trials that have the same one are the same model';
 COMMENT ON COLUMN attempts.fingerprint IS 'stands for all that decides the numbers: configuration, data, revision';
 COMMENT ON COLUMN attempts.selection_metric IS 'the validation metric that the winner is chosen by';
 COMMENT ON COLUMN attempts.selection_value IS 'its value at the best epoch';
@@ -186,6 +189,18 @@ COMMENT ON COLUMN draws.epoch IS 'epoch, from 1';
 COMMENT ON COLUMN draws.class IS 'class';
 COMMENT ON COLUMN draws.count IS 'windows drawn, repetitions included';
 
+CREATE TABLE scores (
+    study VARCHAR, trial VARCHAR, part VARCHAR, recording VARCHAR, path VARCHAR, metric VARCHAR, value DOUBLE
+);
+COMMENT ON TABLE scores IS 'What the model of each trial reaches on every single file, where files have numbers instead of classes.';
+COMMENT ON COLUMN scores.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN scores.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN scores.part IS 'validation or test';
+COMMENT ON COLUMN scores.recording IS 'what the file belongs to: a recording, a speaker, a song';
+COMMENT ON COLUMN scores.path IS 'the file, inside the source folder';
+COMMENT ON COLUMN scores.metric IS 'for example si_sdr (dB), si_sdr_improvement (dB), snr (dB), stoi (0 to 1)';
+COMMENT ON COLUMN scores.value IS 'the number; a file on which the metric is not defined has no row';
+
 CREATE TABLE comparisons (
     study VARCHAR, trial VARCHAR, against VARCHAR, part VARCHAR, recordings INTEGER, better_on INTEGER,
     worse_on INTEGER, difference DOUBLE, low DOUBLE, high DOUBLE, p_value DOUBLE, verdict VARCHAR
@@ -196,13 +211,33 @@ COMMENT ON COLUMN comparisons.trial IS 'trial: one configuration of a study';
 COMMENT ON COLUMN comparisons.against IS 'the trial it is compared with: the leader';
 COMMENT ON COLUMN comparisons.part IS 'part whose recordings were compared: validation or test';
 COMMENT ON COLUMN comparisons.recordings IS 'number of recordings that both judged';
-COMMENT ON COLUMN comparisons.better_on IS 'recordings that only this trial got right (groups of files of several classes: more files of)';
-COMMENT ON COLUMN comparisons.worse_on IS 'recordings that only the leader got right (groups of files of several classes: more files of)';
-COMMENT ON COLUMN comparisons.difference IS 'difference of their shares of right recordings; below 0 it is behind the leader';
+COMMENT ON COLUMN comparisons.better_on IS
+    'recordings that only this trial got right (groups of files of several classes: more files of; scores: a better one)';
+COMMENT ON COLUMN comparisons.worse_on IS
+    'recordings that only the leader got right (groups of files of several classes: more files of; scores: a better one)';
+COMMENT ON COLUMN comparisons.difference IS
+    'difference of their shares of right recordings, or of their mean scores; below 0 it is behind the leader';
 COMMENT ON COLUMN comparisons.low IS 'lower end of the 95 % interval of the difference, whole recordings drawn again';
 COMMENT ON COLUMN comparisons.high IS 'upper end of the 95 % interval of the difference';
 COMMENT ON COLUMN comparisons.p_value IS 'how often chance alone would make them differ this much (paired test); small is sure';
 COMMENT ON COLUMN comparisons.verdict IS 'the comparison in words';
+
+CREATE TABLE importance (
+    study VARCHAR, setting VARCHAR, main DOUBLE, total DOUBLE, partner VARCHAR, together DOUBLE, trials BIGINT,
+    whole BOOLEAN
+);
+COMMENT ON TABLE importance IS
+    'How much each setting decides over selection_value: shares of its variance over the grid of all settings that differ.';
+COMMENT ON COLUMN importance.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN importance.setting IS 'name of the setting, with dots where settings are nested';
+COMMENT ON COLUMN importance.main IS 'share of the variance (0 to 1) that the setting decides by itself';
+COMMENT ON COLUMN importance.total IS
+    'share that it has a part in, together with other settings too; far above main: it depends on the others';
+COMMENT ON COLUMN importance.partner IS 'the setting whose interaction with it is the largest; NULL where there is none';
+COMMENT ON COLUMN importance.together IS 'share of the variance that this pair decides beyond both alone';
+COMMENT ON COLUMN importance.trials IS 'number of trials that it was computed from';
+COMMENT ON COLUMN importance.whole IS
+    'whether the trials fill the grid, so that the shares are exact; else a random forest filled in the rest';
 
 CREATE TABLE row_counts (study VARCHAR, trial VARCHAR, kind VARCHAR, table_name VARCHAR, number INTEGER, rows BIGINT);
 COMMENT ON TABLE row_counts IS 'How many rows each record brought to each table: every publishing checks the tables by it.';

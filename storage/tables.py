@@ -14,14 +14,14 @@ import pandas as pd
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 
-OF_A_TRIAL = ("epochs", "metrics", "confusion", "predictions", "draws")
+OF_A_TRIAL = ("epochs", "metrics", "confusion", "predictions", "draws", "scores")
 """The tables that a trial's record may bring."""
 
 OF_A_STUDY = {
     "inventory": ("files",),
     "split": ("splits",),
     "features": ("window_counts",),
-    "comparison": ("comparisons",),
+    "comparison": ("comparisons", "importance"),
 }
 """Kinds of account of a whole study, and the tables each may bring; an account of another kind brings none."""
 
@@ -29,6 +29,7 @@ _RENAMED = {
     "files": {"label": "class", "group": "recording"},
     "splits": {"label": "class", "group": "recording"},
     "predictions": {"window": "window_number"},
+    "scores": {"recording": "path", "group": "recording"},
 }
 """Table to the columns whose names in frames SQL cannot use without quotes, or says more plainly."""
 

@@ -23,7 +23,11 @@ WITH summary AS (
         max(value) FILTER (part = 'validation' AND metric = 'macro_f1' AND level <> 'recording')
             AS validation_macro_f1,
         max(value) FILTER (part = 'test' AND metric = 'macro_f1' AND level <> 'recording') AS test_macro_f1,
-        max(value) FILTER (part = 'train' AND metric = 'accuracy' AND level <> 'recording') AS train_accuracy
+        max(value) FILTER (part = 'train' AND metric = 'accuracy' AND level <> 'recording') AS train_accuracy,
+        max(value) FILTER (part = 'validation' AND metric = 'si_sdr_improvement') AS validation_si_sdr_improvement,
+        max(value) FILTER (part = 'test' AND metric = 'si_sdr_improvement') AS test_si_sdr_improvement,
+        max(low) FILTER (part = 'test' AND metric = 'si_sdr_improvement') AS test_si_sdr_improvement_low,
+        max(high) FILTER (part = 'test' AND metric = 'si_sdr_improvement') AS test_si_sdr_improvement_high
     FROM metrics
     WHERE class IS NULL
     GROUP BY study, trial
@@ -74,9 +78,12 @@ SELECT
     summary.test_accuracy, summary.test_low, summary.test_high,
     summary.test_recording_accuracy, summary.test_recording_low, summary.test_recording_high,
     summary.validation_macro_f1, summary.test_macro_f1, summary.train_accuracy,
+    summary.validation_si_sdr_improvement, summary.test_si_sdr_improvement,
+    summary.test_si_sdr_improvement_low, summary.test_si_sdr_improvement_high,
     worst.worst_class, worst.worst_recall,
     ranked.seconds_spent / 60 AS minutes, ranked.epochs_done AS epochs, ranked.best_epoch, ranked.seconds_standalone,
-    tried.attempts, ranked.ended, ranked.purpose, changed.changes, ranked.remarks, ranked.model_name
+    tried.attempts, ranked.ended, ranked.purpose, changed.changes, ranked.remarks, ranked.verdict,
+    ranked.model_name, ranked.model_key
 FROM ranked
 LEFT JOIN summary USING (study, trial)
 LEFT JOIN worst USING (study, trial)
@@ -111,6 +118,11 @@ COMMENT ON COLUMN leaderboard.validation_macro_f1 IS 'F1 averaged over classes, 
 COMMENT ON COLUMN leaderboard.test_macro_f1 IS 'F1 averaged over classes, each class counting alike, test';
 COMMENT ON COLUMN leaderboard.train_accuracy IS
     'share of training windows right at the best epoch: as drawn and augmented, where the study did not look again';
+COMMENT ON COLUMN leaderboard.validation_si_sdr_improvement IS
+    'dB of SI-SDR that denoising gains over the noisy input: mean over validation recordings';
+COMMENT ON COLUMN leaderboard.test_si_sdr_improvement IS 'the same over test recordings';
+COMMENT ON COLUMN leaderboard.test_si_sdr_improvement_low IS 'lower end of its 95 % interval over recordings, dB';
+COMMENT ON COLUMN leaderboard.test_si_sdr_improvement_high IS 'upper end of its 95 % interval over recordings, dB';
 COMMENT ON COLUMN leaderboard.worst_class IS 'class with the lowest validation recall (by windows where there are any)';
 COMMENT ON COLUMN leaderboard.worst_recall IS 'that recall';
 COMMENT ON COLUMN leaderboard.minutes IS 'minutes of wall clock that the attempt took';
@@ -124,7 +136,11 @@ COMMENT ON COLUMN leaderboard.changes IS
     'what it says differently from the defaults, in words: training.lr: 0.0003 -> 0.001; NULL: nothing, it is the baseline';
 COMMENT ON COLUMN leaderboard.remarks IS
     'what to know before reading much into it, such as that it changes two settings at once; NULL: nothing';
+COMMENT ON COLUMN leaderboard.verdict IS
+    'what the study says of the trial by its own rules, such as good or trouble and why; NULL where it has none';
 COMMENT ON COLUMN leaderboard.model_name IS 'name under which the model is exported';
+COMMENT ON COLUMN leaderboard.model_key IS
+    'key of the model among the artifacts; trials that have the same one are the same model';
 
 CREATE VIEW per_class AS
 SELECT
@@ -234,10 +250,12 @@ WITH counted AS (
     UNION ALL SELECT study, trial, 'confusion', count(*) FROM confusion GROUP BY ALL
     UNION ALL SELECT study, trial, 'predictions', count(*) FROM predictions GROUP BY ALL
     UNION ALL SELECT study, trial, 'draws', count(*) FROM draws GROUP BY ALL
+    UNION ALL SELECT study, trial, 'scores', count(*) FROM scores GROUP BY ALL
     UNION ALL SELECT study, NULL, 'files', count(*) FROM files GROUP BY ALL
     UNION ALL SELECT study, NULL, 'splits', count(*) FROM splits GROUP BY ALL
     UNION ALL SELECT study, NULL, 'window_counts', count(*) FROM window_counts GROUP BY ALL
     UNION ALL SELECT study, NULL, 'comparisons', count(*) FROM comparisons GROUP BY ALL
+    UNION ALL SELECT study, NULL, 'importance', count(*) FROM importance GROUP BY ALL
 )
 SELECT
     coalesce(c.study, r.study) AS study, coalesce(c.trial, r.trial) AS trial,
@@ -272,3 +290,123 @@ COMMENT ON COLUMN runs.minutes IS 'minutes of wall clock that it took';
 COMMENT ON COLUMN runs.epochs_trained IS 'epochs trained in this attempt; the others were found already trained';
 COMMENT ON COLUMN runs.error IS 'why it did not finish, in a sentence; NULL when it did';
 COMMENT ON COLUMN runs.is_shown IS 'whether this attempt is the one that all other tables show';
+
+CREATE VIEW fits AS
+WITH losses AS (
+    SELECT
+        study,
+        trial,
+        arg_max(value, epoch) FILTER (part = 'train') AS train_loss,
+        arg_max(value, epoch) FILTER (part = 'validation') AS validation_loss,
+        min(value) FILTER (part = 'validation') AS best_validation_loss
+    FROM epochs
+    WHERE metric = 'loss'
+    GROUP BY study, trial
+)
+SELECT
+    trials.study, trials.trial, trials.status, losses.train_loss, losses.validation_loss, losses.best_validation_loss,
+    losses.validation_loss - losses.train_loss AS gap, trials.best_epoch, trials.epochs_done, trials.epochs_planned,
+    trials.stopped_early, trials.verdict, trials.model_name, trials.model_key
+FROM trials
+LEFT JOIN losses USING (study, trial)
+ORDER BY trials.study, losses.best_validation_loss NULLS LAST, trials.trial;
+COMMENT ON VIEW fits IS 'How the training of each trial ended: losses, their gap, and whether it stopped by itself.';
+COMMENT ON COLUMN fits.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN fits.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN fits.status IS 'finished, failed, paused, diverged, interrupted or damaged';
+COMMENT ON COLUMN fits.train_loss IS 'training loss of the last epoch';
+COMMENT ON COLUMN fits.validation_loss IS 'validation loss of the last epoch';
+COMMENT ON COLUMN fits.best_validation_loss IS 'lowest validation loss of all epochs';
+COMMENT ON COLUMN fits.gap IS
+    'validation loss minus training loss, both of the last epoch: far above 0, the training part is learned by heart';
+COMMENT ON COLUMN fits.best_epoch IS 'epoch whose weights are the model, from 1';
+COMMENT ON COLUMN fits.epochs_done IS 'epochs the trial has in all';
+COMMENT ON COLUMN fits.epochs_planned IS 'epochs the configuration asks for';
+COMMENT ON COLUMN fits.stopped_early IS 'whether it stopped before the planned epochs for lack of progress';
+COMMENT ON COLUMN fits.verdict IS
+    'what the study says of the trial by its own rules, such as good or trouble and why; NULL where it has none';
+COMMENT ON COLUMN fits.model_name IS 'name under which the model is exported';
+COMMENT ON COLUMN fits.model_key IS
+    'key of the model among the artifacts; trials that have the same one are the same model';
+
+CREATE VIEW impact AS
+WITH compared AS (
+    SELECT s.study, s.setting, s.value, s.number, l.trial, l.selection_value, coalesce(l.higher_is_better, true) AS higher
+    FROM settings s
+    JOIN leaderboard l USING (study, trial)
+    WHERE l.current_data AND s.setting NOT IN ('name', 'purpose')
+),
+differing AS (
+    SELECT study, setting FROM compared GROUP BY study, setting HAVING count(DISTINCT coalesce(value, '')) > 1
+)
+SELECT
+    c.study, c.setting, c.value, any_value(c.number) AS number, count(*) AS trials,
+    avg(c.selection_value) AS mean, median(c.selection_value) AS median,
+    CASE WHEN bool_or(c.higher) THEN max(c.selection_value) ELSE min(c.selection_value) END AS best,
+    CASE WHEN bool_or(c.higher) THEN min(c.selection_value) ELSE max(c.selection_value) END AS worst,
+    CASE WHEN bool_or(c.higher) THEN arg_max(c.trial, c.selection_value)
+         ELSE arg_min(c.trial, c.selection_value) END AS best_trial
+FROM compared c
+JOIN differing USING (study, setting)
+GROUP BY c.study, c.setting, c.value
+ORDER BY c.study, c.setting, number NULLS LAST, c.value;
+COMMENT ON VIEW impact IS
+    'Every value of every setting in which finished trials of the present data differ: what its trials reach.';
+COMMENT ON COLUMN impact.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN impact.setting IS 'name of the setting, with dots where settings are nested';
+COMMENT ON COLUMN impact.value IS 'its value as text';
+COMMENT ON COLUMN impact.number IS 'its value as a number; NULL where it is none';
+COMMENT ON COLUMN impact.trials IS 'how many finished trials have this value';
+COMMENT ON COLUMN impact.mean IS 'mean of their selection_value';
+COMMENT ON COLUMN impact.median IS 'median of their selection_value';
+COMMENT ON COLUMN impact.best IS 'best of their selection_value: the highest or the lowest, as the study has it';
+COMMENT ON COLUMN impact.worst IS 'worst of their selection_value';
+COMMENT ON COLUMN impact.best_trial IS 'the trial that reaches the best';
+
+CREATE VIEW spread AS
+SELECT
+    study, any_value(selection_metric) AS selection_metric, count(*) AS trials,
+    count(DISTINCT coalesce(model_key, trial)) AS distinct_models,
+    avg(selection_value) AS mean, median(selection_value) AS median, stddev_samp(selection_value) AS deviation,
+    CASE WHEN bool_and(coalesce(higher_is_better, true)) THEN max(selection_value) ELSE min(selection_value) END AS best,
+    CASE WHEN bool_and(coalesce(higher_is_better, true)) THEN min(selection_value) ELSE max(selection_value) END AS worst,
+    sum(epochs) AS epochs, sum(seconds_standalone) AS seconds_standalone, sum(minutes) * 60 AS seconds_spent
+FROM leaderboard
+WHERE current_data
+GROUP BY study
+ORDER BY study;
+COMMENT ON VIEW spread IS 'All finished trials of the present data of a study in one row: how far they lie apart.';
+COMMENT ON COLUMN spread.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN spread.selection_metric IS 'the validation metric that the winner is chosen by';
+COMMENT ON COLUMN spread.trials IS 'number of finished trials';
+COMMENT ON COLUMN spread.distinct_models IS 'number of different models among them: trials can come to the same weights';
+COMMENT ON COLUMN spread.mean IS 'mean of selection_value';
+COMMENT ON COLUMN spread.median IS 'median of selection_value';
+COMMENT ON COLUMN spread.deviation IS 'standard deviation of selection_value (of a sample); NULL where there is one trial';
+COMMENT ON COLUMN spread.best IS 'best selection_value';
+COMMENT ON COLUMN spread.worst IS 'worst selection_value';
+COMMENT ON COLUMN spread.epochs IS 'epochs that all trials have together, shared ones counted for each';
+COMMENT ON COLUMN spread.seconds_standalone IS 'seconds that they would have taken one by one, nothing shared';
+COMMENT ON COLUMN spread.seconds_spent IS 'seconds of wall clock that their shown attempts took';
+
+CREATE VIEW failures AS
+WITH newest AS (
+    SELECT * FROM attempts QUALIFY row_number() OVER (PARTITION BY study, trial ORDER BY attempt DESC) = 1
+)
+SELECT
+    newest.study, newest.trial, newest.attempt, newest.status, newest.epochs_done + 1 AS epoch,
+    string_split(newest.error, chr(10))[1] AS error, newest.ended,
+    coalesce(trials.status = 'finished', false) AS has_result
+FROM newest
+LEFT JOIN trials USING (study, trial)
+WHERE newest.status NOT IN ('finished', 'paused')
+ORDER BY newest.study, newest.ended DESC NULLS LAST, newest.trial;
+COMMENT ON VIEW failures IS 'The trials whose newest attempt came to nothing, each with its error. Paused ones go on by themselves.';
+COMMENT ON COLUMN failures.study IS 'study: one question about one body of data';
+COMMENT ON COLUMN failures.trial IS 'trial: one configuration of a study';
+COMMENT ON COLUMN failures.attempt IS 'number of that attempt, from 1';
+COMMENT ON COLUMN failures.status IS 'failed, diverged (its loss was no number), interrupted or damaged';
+COMMENT ON COLUMN failures.epoch IS 'the epoch in which it happened, from 1: the first that is not done';
+COMMENT ON COLUMN failures.error IS 'why, in a sentence';
+COMMENT ON COLUMN failures.ended IS 'when its record was written, UTC; NULL when interrupted';
+COMMENT ON COLUMN failures.has_result IS 'whether an older attempt finished, so that the trial is in the leaderboard';

@@ -133,6 +133,7 @@ def test_everything_about_a_trial_is_keyed_by_study_and_trial(published: Lab) ->
     columns = query(published, "SELECT table_name, list(column_name) AS names FROM duckdb_columns() "
                     "WHERE NOT internal GROUP BY 1")  # fmt: skip
     of_no_trial = {"about", "studies", "files", "splits", "window_counts", "classes", "inventory_by_class"}
+    of_no_trial |= {"importance", "impact", "spread"}
     for name, names in zip(columns["table_name"], columns["names"], strict=True):
         assert name in of_no_trial or {"study", "trial"} <= set(names), name
 
