@@ -22,7 +22,7 @@ PIECE_SAMPLES = 2**17
 
 @dataclass(frozen=True)
 class Layout:
-    """How sound is cut into pieces, in samples. Each is a multiple of the network's stride."""
+    """How sound is cut into pieces, in samples."""
 
     hop: int
     """Samples that each piece brings."""
@@ -40,14 +40,8 @@ class Layout:
 
 
 def whole_layout(config: UNet1DConfig, piece: int = PIECE_SAMPLES) -> Layout:
-    """Pieces of about `piece` samples that come out as from the whole sound at once."""
-    around = in_strides(config.reach, config.stride)
-    return Layout(hop=in_strides(piece, config.stride), overlap=0, ahead=around, behind=around)
-
-
-def in_strides(samples: int, stride: int) -> int:
-    """The next multiple of `stride`."""
-    return -(-samples // stride) * stride
+    """Pieces of `piece` samples that come out as from the whole sound at once."""
+    return Layout(hop=piece, overlap=0, ahead=config.reach, behind=config.reach)
 
 
 def denoise_signal(model: UNet1D, samples: np.ndarray, machine: Machine, *, piece: int = PIECE_SAMPLES) -> np.ndarray:
@@ -86,7 +80,7 @@ class Stream:
             ready.append(piece[:, : self.layout.hop])
             self._faded = piece[:, self.layout.hop : self.layout.hop + self.layout.overlap]
             self._said += self.layout.hop
-        unneeded = max(0, self._said - self.layout.behind) - self._first
+        unneeded = self._begin() - self._first
         if unneeded > 0:
             self._heard, self._first = self._heard[:, unneeded:].copy(), self._first + unneeded
         return np.concatenate([self._heard[:, :0], *ready], axis=1)
@@ -100,9 +94,14 @@ class Stream:
         self._said = end
         return rest
 
+    def _begin(self) -> int:
+        """Where the next piece is heard from: the network folds samples into frames, always the same ones."""
+        stride = self._model.config.stride
+        return max(0, self._said - self.layout.behind) // stride * stride
+
     def _piece(self, end: int) -> np.ndarray:
         """What the network says from `_said` on, having heard up to `end`; faded in after the piece before."""
-        begin = max(0, self._said - self.layout.behind)
+        begin = self._begin()
         heard = np.ascontiguousarray(self._heard[:, begin - self._first : end - self._first])
         with torch.inference_mode(), self._machine.autocast():
             told = self._model(torch.from_numpy(heard).to(self._machine.device))
