@@ -29,7 +29,6 @@ _RENAMED = {
     "files": {"label": "class", "group": "recording"},
     "splits": {"label": "class", "group": "recording"},
     "predictions": {"window": "window_number"},
-    "scores": {"recording": "path", "group": "recording"},
 }
 """Table to the columns whose names in frames SQL cannot use without quotes, or says more plainly."""
 

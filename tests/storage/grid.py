@@ -124,8 +124,8 @@ def scores(loss: float) -> pd.DataFrame:
         gain = 9 - 400 * loss + 0.3 * speaker + 0.05 * generator.normal()
         path, group = f"clean/{part}_{speaker}_{take}.wav", f"{part}_{speaker}"
         of_file = {"si_sdr": 5.0 + gain, "si_sdr_improvement": gain, "stoi": 0.8}
-        rows += [(part, path, group, metric, value) for metric, value in of_file.items()]
-    return pd.DataFrame(rows, columns=["part", "recording", "group", "metric", "value"])
+        rows += [(part, group, path, metric, value) for metric, value in of_file.items()]
+    return pd.DataFrame(rows, columns=["part", "recording", "path", "metric", "value"])
 
 
 def tables(point: Mapping[str, Any]) -> dict[str, pd.DataFrame]:

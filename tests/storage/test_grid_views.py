@@ -87,11 +87,9 @@ def test_failures_say_the_epoch_and_the_error_in_one_line(lab: Lab, tmp_path: Pa
 def test_scores_are_kept_by_file_and_by_what_the_file_belongs_to(lab: Lab) -> None:
     trial = next(iter(grid.points()))
     kept = query(lab, "SELECT * FROM scores WHERE trial = ? ORDER BY path, metric", [trial])
-    given = grid.tables(grid.points()[trial])["scores"].sort_values(["recording", "metric"])
-    assert list(kept["path"]) == list(given["recording"]) and list(kept["recording"]) == list(given["group"])
+    given = grid.tables(grid.points()[trial])["scores"].sort_values(["path", "metric"])
+    assert list(kept["path"]) == list(given["path"]) and list(kept["recording"]) == list(given["recording"])
     assert list(kept["value"]) == list(given["value"]), "every digit"
-    (record,) = Records(lab).history(grid.STUDY, trial)
-    assert set(record.table("scores").columns) == {"part", "recording", "group", "metric", "value"}
 
 
 def test_the_leaderboard_has_the_gain_in_decibel_and_the_verdict(lab: Lab) -> None:
