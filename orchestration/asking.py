@@ -16,25 +16,47 @@ from ml.training import gpu
 from orchestration import plan
 from orchestration.resources import Bench
 
+FEW = 40
+"""Up to so many trials are listed one by one; of a grid with more the beginning is."""
+
 
 def wanted_trials(
-    study: Study, trials: Trials, names: Sequence[str], part: str | None, phase: int | None
+    study: Study, trials: Trials, names: Sequence[str], part: str | None, phase: int | None, mode: str | None = None
 ) -> list[Trial]:
-    """The trials that are asked for: by name, by a text in their names, by phase; all that is said has to hold."""
+    """The trials that are asked for: by name, by a text in it, by phase, by grid; all that is said has to hold."""
     known = [trial.name for trial in trials.trials]
     for name in names:
         if name not in known:
-            raise ConfigError(f"no trial named {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
+            raise ConfigError(f"no trial named {name!r}; there are: {_listed(sorted(known)) or 'none'}")
+    if mode is not None and mode not in (modes := _modes(study, trials)):
+        raise ConfigError(f"--mode {mode}: the study {study.name} has the modes {', '.join(modes) or '(none)'}")
     in_phase = known if phase is None else _names_in_phase(study, phase)
     chosen = [
         trial
         for trial in trials.trials
-        if (not names or trial.name in names) and (part is None or part in trial.name) and trial.name in in_phase
+        if (not names or trial.name in names)
+        and (part is None or part in trial.name)
+        and (mode is None or mode == (trial.mode or trial.name))
+        and trial.name in in_phase
     ]
     if not chosen:
         asked = [f"--filter {part!r}"] * (part is not None) + [f"--phase {phase}"] * (phase is not None)
-        raise ConfigError(f"no trial matches {' and '.join(asked)}; there are: {', '.join(known)}")
+        asked += [f"--mode {mode}"] * (mode is not None)
+        raise ConfigError(f"no trial matches {' and '.join(asked)}; there are: {_listed(known)}")
     return chosen
+
+
+def _modes(study: Study, trials: Trials) -> list[str]:
+    """The grids that there are, and the trials that the study declares as a mode of their own."""
+    there = dict.fromkeys(
+        trial.mode or trial.name for trial in trials.trials if trial.mode or trial.name in study.modes
+    )
+    return list(there)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - FEW} more (nocturne studies)" if len(names) > FEW else ""
+    return ", ".join(names[:FEW]) + more
 
 
 def _names_in_phase(study: Study, phase: int) -> tuple[str, ...]:
@@ -52,6 +74,14 @@ def say_shared(trials: Trials, wanted: Sequence[Trial]) -> None:
     for first, second in same_settings(trials.trials):
         if {first, second} & names:
             print(f"note: {second} says the same as {first}; its epochs are shared, not trained twice")
+
+
+def print_modes(study: Study, trials: Trials) -> None:
+    """What the grids of the study are, for a person who asked for no particular one."""
+    modes = _modes(study, trials)
+    if len(modes) > 1:
+        sizes = [f"{mode} ({sum(mode == (t.mode or t.name) for t in trials.trials)})" for mode in modes]
+        print(f"note: --mode runs a part of it: {', '.join(sizes)}")
 
 
 def say_finished(named: Sequence[str], states: dict[str, plan.TrialState], done: set[str]) -> None:
@@ -77,17 +107,24 @@ def print_plan(
         print(f"the GPU is in use: {holder.name} (process {holder.pid}) holds {holder.mib} MiB")
     width = max(24, *(len(trial.name) + 2 for trial in todo))
     print(f"\n{'trial':<{width}}{'state':<10}{'time':>10}{'disk':>10}")
-    for trial, cost in zip(todo, costs, strict=True):
+    shown = len(todo) if len(todo) <= FEW else 8
+    for trial, cost in zip(todo[:shown], costs, strict=False):
         state = states[trial.name]
         why = f"  {textwrap.shorten(state.why, 90, placeholder=' …')}" if state.why else ""
         print(f"{trial.name:<{width}}{state.state:<10}{duration(cost.seconds):>10}{size(cost.disk_bytes):>10}{why}")
+    if shown < len(todo):
+        print(f"… and {len(todo) - shown} more")
     features = plan.features_missing_bytes(bench, study)
     if features:
         print(f"{'features, built first':<{width + 20}}{size(features):>10}")
     known = [cost.seconds for cost in costs if cost.seconds is not None]
-    disk = sum(cost.disk_bytes for cost in costs) + features
-    total = duration(sum(known)) if len(known) == len(costs) else "unknown"
+    longest = plan.longest_of_chains(study, todo, costs)
+    disk = sum(cost.disk_bytes for cost in longest) + features
+    seconds = sum(cost.seconds or 0.0 for cost in longest)
+    total = duration(seconds) if len(known) == len(costs) else "unknown"
     print(f"{'together':<{width + 10}}{total:>10}{size(disk):>10}")
+    if len(longest) < len(todo) and len(known) == len(costs):
+        print(f"at most: epochs are shared; one trial after the other alone would take {duration(sum(known))}")
     print(f"time is {costs[0].basis}" if len(known) == len(costs) else costs[0].basis)
     for trial in todo:
         for remark in study.remarks(trial):

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ml.studies.registry import ALL_STUDIES
 
 if TYPE_CHECKING:
     from ml.studies.study import Study
@@ -29,6 +33,14 @@ app = typer.Typer(
 db = typer.Typer(help="Repair the results database.", no_args_is_help=True)
 app.add_typer(db, name="db")
 
+
+class Order(StrEnum):
+    """In which order trials run."""
+
+    declared = "declared"
+    smart = "smart"
+
+
 FAILED, WRONG, NOT_READY, INTERRUPTED = 1, 2, 3, 130
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study; `nocturne studies` lists them.")]
@@ -44,6 +56,12 @@ def run(
     phase: Annotated[
         int | None, typer.Option(metavar="N", help="Only the trials of this phase of the study, from 1.")
     ] = None,
+    mode: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only the points of this grid, such as quick or full.")
+    ] = None,
+    order: Annotated[
+        Order, typer.Option(help="smart: first what the finished trials make likely to be best, one run each.")
+    ] = Order.declared,
     force: Annotated[bool, typer.Option("--force", help="Train again although finished; older results stay.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
@@ -55,7 +73,9 @@ def run(
     from orchestration.running import Asked, run_study
 
     chosen = _study(study)
-    raise typer.Exit(run_study(_bench(), chosen, Asked(trials or [], filter, phase, force, yes)))
+    raise typer.Exit(
+        run_study(_bench(), chosen, Asked(trials or [], filter, phase, mode, order.value == "smart", force, yes))
+    )
 
 
 @app.command()
@@ -73,6 +93,15 @@ def summary(study: StudyName) -> None:
 
     chosen = _study(study)
     print(chosen.summary(standing(_bench(), chosen)))
+
+
+@app.command()
+def analyze(study: StudyName) -> None:
+    """Read what the finished trials say about each setting; trains nothing."""
+    from orchestration.answers import standing
+
+    chosen = _study(study)
+    print(chosen.analysis(standing(_bench(), chosen)))
 
 
 @app.command()
@@ -164,6 +193,16 @@ def _bench() -> Bench:
     from orchestration.resources import open_bench
 
     return open_bench()
+
+
+def _find_model(study: Study, said: str | None) -> Path:
+    from orchestration.models import find_model
+
+    return find_model(_bench(), study, said)
+
+
+for _each in ALL_STUDIES:
+    _each.add_commands(app, partial(_find_model, _each))
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,16 @@ def estimates(bench: Bench, study: Study, trials: list[Trial]) -> list[Estimate]
         estimate = study.estimate(trial, data.files, settings, machine, known[network])
         found.append(estimate)
     return found
+
+
+def longest_of_chains(study: Study, trials: Sequence[Trial], costs: Sequence[Estimate]) -> list[Estimate]:
+    """The costs that are left when trials that need only epochs of a longer one are counted with that."""
+    longest: dict[str, Estimate] = {}
+    for trial, cost in zip(trials, costs, strict=True):
+        chain = study.chain(trial)
+        if chain not in longest or (cost.seconds or 0.0) > (longest[chain].seconds or 0.0):
+            longest[chain] = cost
+    return list(longest.values())
 
 
 def features_missing_bytes(bench: Bench, study: Study) -> int:

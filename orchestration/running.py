@@ -7,14 +7,23 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ml.studies.study import Estimate, Study, Trial
 from orchestration import forcing, plan
 from orchestration.answers import is_compared
-from orchestration.asking import agreed, count, duration, print_plan, say_finished, say_shared, wanted_trials
+from orchestration.asking import (
+    agreed,
+    count,
+    duration,
+    print_modes,
+    print_plan,
+    say_finished,
+    say_shared,
+    wanted_trials,
+)
 from orchestration.forcing import Request
+from orchestration.ordering import neighbours, smartly
 from orchestration.reading import print_recordings
 from orchestration.resources import Bench, NotReady
 from orchestration.showing import VOICE
@@ -35,6 +44,10 @@ class Asked:
     """Text that a trial's name contains."""
     phase: int | None = None
     """Phase of the study, from 1."""
+    mode: str | None = None
+    """A grid of the study."""
+    smart: bool = False
+    """Run first what the finished trials make likely to be best."""
     force: bool = False
     """Train again what is finished."""
     yes: bool = False
@@ -64,13 +77,15 @@ def _run(bench: Bench, study: Study, asked: Asked, night: _Night) -> int:
     trials = bench.trials(study)
     for problem in trials.problems:
         print(f"left out: {problem}", file=sys.stderr)
-    wanted = wanted_trials(study, trials, asked.names, asked.part, asked.phase)
+    wanted = wanted_trials(study, trials, asked.names, asked.part, asked.phase, asked.mode)
     for note in trials.notes:
         print(f"note: {note}")
     source = bench.source(study)
     if not source.exists():  # said before anything is imported or started
         raise NotReady(f"{source}: no such folder; connect the drive or correct the path")
     say_shared(trials, wanted)
+    if len(wanted) == len(trials.trials):
+        print_modes(study, trials)
     print(f"looking at {source}", flush=True)
 
     from orchestration.execute import Terminal
@@ -107,7 +122,7 @@ def _run(bench: Bench, study: Study, asked: Asked, night: _Night) -> int:
         return 1
     if night.request is not None:
         forcing.remember(bench, study, wanted, night.request)
-    failed, whole = _run_trials(terminal, bench, study, todo, costs, night.request)
+    failed, whole = _run_trials(terminal, bench, study, todo, costs, night.request, smart=asked.smart)
     if night.request is not None:
         forcing.forget_if_ended(bench, study, wanted, night.request)
     if len(failed) < max(1, len(todo)) and not is_compared(bench, study):
@@ -158,6 +173,8 @@ def _run_trials(
     todo: Sequence[Trial],
     costs: Sequence[Estimate],
     request: Request | None,
+    *,
+    smart: bool,
 ) -> tuple[list[str], bool]:
     """The sentences of the trials that failed (the others are recorded), and whether all else of the runs went well."""
     import dagster as dg
@@ -165,13 +182,12 @@ def _run_trials(
     from orchestration.study_assets import FORCE_TAG
 
     keys = [dg.AssetKey([study.name, noun]) for noun in ("trained_model", "evaluation")]
-    order = [trial.name for trial in bench.trials(study).trials]
     expected = {trial.name: cost.seconds for trial, cost in zip(todo, costs, strict=True)}
     failed: list[str] = []
     whole = True
-    groups = _neighbours([trial.name for trial in todo], order, bench.settings(study).trials_per_run)
+    ended: list[str] = []
     began = time.monotonic()
-    for number, group in enumerate(groups):
+    for group in smartly(bench, study, todo) if smart else neighbours(study, todo, bench):
         tags = {FORCE_TAG: request.id} if request else {}
         success, sentences = terminal.materialize(keys, (group[0], group[-1]), tags)
         if not success:
@@ -182,9 +198,9 @@ def _run_trials(
             if not lost:
                 whole = False
                 print(f"nocturne: {'; '.join(sentences) or 'a run failed, its trials stand'}", file=sys.stderr)
-        left = [name for later in groups[number + 1 :] for name in later]
+        ended += group
+        left = [name for name in expected if name not in set(ended)]
         if left:
-            ended = [name for earlier in groups[: number + 1] for name in earlier]
             _say_left(len(ended), len(todo), time.monotonic() - began, [expected[n] for n in ended + left], len(left))
     return failed, whole
 
@@ -202,19 +218,6 @@ def _say_left(ended: int, todo: int, seconds: float, expected: Sequence[float | 
     rest = seconds / sum(before) * sum(after) if sum(before) and len(after) == left else seconds / ended * left
     clock = time.strftime("%H:%M", time.localtime(time.time() + rest))
     VOICE.info(f"{ended} of {todo} trials ended; about {duration(rest)} left, until {clock}")
-
-
-def _neighbours(names: Sequence[str], order: Sequence[str], at_most: int) -> list[list[str]]:
-    """Runs of neighbours in the order of partitions, `at_most` long: Dagster runs take ranges."""
-    place = {name: number for number, name in enumerate(order)}
-    groups: list[list[str]] = []
-    for name in sorted(names, key=place.__getitem__):
-        if groups and len(groups[-1]) < at_most and place[name] == place[groups[-1][-1]] + 1:
-            groups[-1].append(name)
-        else:
-            groups.append([name])
-    assert all(place[a] < place[b] for group in groups for a, b in pairwise(group))
-    return groups
 
 
 def _materialize(terminal: Terminal, study: Study | None, nouns: Sequence[str]) -> bool:

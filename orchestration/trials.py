@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ml.config import fingerprint
+from ml.studies.experiments import Trials
 from ml.studies.study import Outcome, Study, Trial, TrialJob
 from orchestration.failures import may_pass, sentence
 from orchestration.lease import machine_lease
+from orchestration.releasing import release_states
 from orchestration.resources import Bench, NotReady
 from orchestration.telling import Telling
 from storage.records import Attempt, Record, TrialBusy
@@ -87,15 +89,17 @@ def release_memory() -> None:
 
 
 def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: str | None, say: Say) -> Answer:
-    trial = _named(bench, study, name)
+    trials = bench.trials(study)
+    trial = _named(trials, name)
     settings = bench.settings(study)
     data = bench.data(study)
     machine = bench.machine()
     origin = study.origin(data.fingerprint, data.features_key)
     identity = study.trial_fingerprint(trial, origin, machine.precision)
 
-    def finished() -> Record | None:
-        record = bench.records.finished(study.name, name, identity)
+    def finished(of: Trial = trial) -> Record | None:
+        identity = study.trial_fingerprint(of, origin, machine.precision)
+        record = bench.records.finished(study.name, of.name, identity)
         return record if record and (forced_by is None or record.account.get("forced_by") == forced_by) else None
 
     if found := finished():
@@ -120,19 +124,22 @@ def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: st
                 split=data.split,
                 features=features,
                 states=bench.shelf("states"),
+                evaluations=bench.shelf("evaluations"),
                 machine=machine,
                 origin=fingerprint(origin, forced_by) if forced_by else origin,
                 found=telling.found,
                 report=telling.report,
                 progress=telling.progress,
+                siblings=trials.trials,
             )
             account = _account(study, trial, job, run_id, forced_by, identity, data.fingerprint, data.features_key)
-            return _compute(bench, study, job, attempt, account, telling, say)
+            answer = _compute(bench, study, job, attempt, account, telling, say)
+        release_states(bench, study, trial, trials.trials, finished)
+        return answer
 
 
-def _named(bench: Bench, study: Study, name: str) -> Trial:
+def _named(found: Trials, name: str) -> Trial:
     """The trial as it is declared now; its file may have been changed or deleted since the run was started."""
-    found = bench.trials(study)
     for trial in found.trials:
         if trial.name == name:
             return trial
@@ -261,6 +268,7 @@ def _result(bench: Bench, outcome: Outcome) -> dict[str, Any]:
         "higher_is_better": outcome.higher_is_better,
         "selection_metric": outcome.selection_metric,
         "selection_value": outcome.selection_value,
+        "verdict": outcome.verdict,
     }
 
 

@@ -105,6 +105,12 @@ def same_settings(trials: Sequence[Trial]) -> list[tuple[str, str]]:
     return pairs
 
 
+def told_apart(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+    """Trial to its value of every (dotted) setting in which any of the trials differs from the baseline."""
+    baseline = {setting: pair[0] for trial in trials for setting, pair in trial.changes.items()}
+    return {t.name: baseline | {setting: pair[1] for setting, pair in t.changes.items()} for t in trials}
+
+
 def natural(name: str) -> list[tuple[int, float, str]]:
     """Sort key in which `batch_8` comes before `batch_16` and `balance_0.25` before `balance_0.5`."""
     parts = re.split(r"(\d+(?:\.\d+)?)", name)

@@ -90,6 +90,8 @@ class TrialJob:
     split: pd.DataFrame
     features: Path
     states: Shelf
+    evaluations: Shelf
+    """Where a study may keep what is the same for all trials that end with the same weights."""
     machine: Machine
     origin: str
     """Fingerprint of the data, the features and the study's revision: everything before the trial's own settings."""

@@ -201,6 +201,7 @@ def lesson(bench: Bench, **said: Any) -> EmotionLesson:
         split=body.split,
         features=folder,
         states=None,  # type: ignore[arg-type]
+        evaluations=None,  # type: ignore[arg-type]
         machine=MACHINE,
         origin="",
         report=lambda note: None,

@@ -1,0 +1,64 @@
+"""Which trials share a run, and which come next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from ml.studies.experiments import told_apart
+from ml.studies.study import Study, Trial
+from orchestration.resources import Bench
+from storage.query import NoResults, query
+
+
+def neighbours(study: Study, todo: Sequence[Trial], bench: Bench) -> list[list[str]]:
+    """Runs of neighbours in the order of partitions, for Dagster runs take ranges; families stay whole where they fit.
+
+    None is longer than the `trials_per_run` of the study.
+    """
+    at_most = bench.settings(study).trials_per_run
+    place = {trial.name: number for number, trial in enumerate(bench.trials(study).trials)}
+    groups: list[list[str]] = []
+    in_order = sorted(todo, key=lambda trial: place[trial.name])
+    for _, members in groupby(in_order, key=lambda trial: study.family(trial) or trial.name):
+        names = [trial.name for trial in members]
+        fits = bool(groups) and len(groups[-1]) + len(names) <= at_most
+        for number, name in enumerate(names):
+            goes_on = fits or (number > 0 and len(groups[-1]) < at_most)
+            if goes_on and place[name] == place[groups[-1][-1]] + 1:
+                groups[-1].append(name)
+            else:
+                groups.append([name])
+    return groups
+
+
+def smartly(bench: Bench, study: Study, todo: Sequence[Trial]) -> Iterator[list[str]]:
+    """One trial after the other, always the one that the results so far make most likely to be the best."""
+    from ml.studies.ordering import smart_order
+
+    points = told_apart(bench.trials(study).trials)
+    left = {trial.name for trial in todo}
+    tried: set[str] = set()
+    while left:
+        values, lower_is_better = _values(bench, study)
+        finished = {name: value for name, value in values.items() if name in points}
+        ranked = smart_order(points, finished, seed=0, lower_is_better=lower_is_better)
+        # One that failed has no value and would be asked for again and again.
+        name = next((name for name in ranked if name in left and name not in tried), min(left))
+        tried.add(name)
+        left.discard(name)
+        yield [name]
+
+
+def _values(bench: Bench, study: Study) -> tuple[dict[str, float], bool]:
+    """What the finished trials of the present data came to, and whether less is better."""
+    try:
+        board = query(
+            bench.lab,
+            "select trial, selection_value, higher_is_better from leaderboard where study = ? and current_data",
+            [study.name],
+        ).dropna()
+    except NoResults:
+        return {}, False
+    values = dict(zip(board["trial"], board["selection_value"].astype(float), strict=True))
+    return values, not board["higher_is_better"].all()
