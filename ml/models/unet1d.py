@@ -10,11 +10,15 @@ worth its name.
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ml.config import ConfigError, read_config
+from ml.models.hub import ModelUnavailable
+from ml.models.saved import load_own_weights, said_settings
 from ml.models.unet1d_config import CONVOLUTIONS, HALVING, UNet1DConfig
 
 SMALL = 0.01
@@ -31,7 +35,9 @@ class UNet1D(nn.Module):
         self.down = nn.ModuleList(
             _level(into, width, config.kernel) for into, width in zip(below, widths, strict=False)
         )
-        self.widen = nn.ModuleList(nn.Conv2d(coarse, fine * HALVING, 1) for fine, coarse in pairwise(widths))
+        self.widen = nn.ModuleList(
+            nn.Conv2d(coarse, fine * HALVING, 1, bias=False) for fine, coarse in pairwise(widths)
+        )
         self.up = nn.ModuleList(_level(width, width, config.kernel) for width in widths[:-1])
         self.noise = nn.Conv2d(widths[0], config.fold, 1, bias=False)
 
@@ -58,10 +64,21 @@ def build_unet1d(config: UNet1DConfig, *, seed: int) -> UNet1D:
         torch.manual_seed(seed)
         model = UNet1D(config)
         for module in model.modules():
-            if isinstance(module, nn.Conv2d) and module.bias is None:
+            if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         with torch.no_grad():
             model.noise.weight.mul_(SMALL)
+    return model
+
+
+def restore(folder: Path) -> nn.Module:
+    """The network that `ml.models.saved.save_model` wrote."""
+    try:
+        config = read_config(UNet1DConfig, said_settings(folder), str(folder / "config.json"))
+    except ConfigError as problem:
+        raise ModelUnavailable(f"{folder} holds no UNet1D that can be loaded: {problem}") from None
+    model = UNet1D(config)
+    load_own_weights(model, folder, "UNet1D")
     return model
 
 

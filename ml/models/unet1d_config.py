@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -22,6 +22,9 @@ Channels = Annotated[int, Field(ge=CHANNELS_IN, le=1024, multiple_of=CHANNELS_IN
 
 class UNet1DConfig(Config):
     """U-Net on waveforms (after Ronneberger et al., 2015, and Stoller et al.: Wave-U-Net, 2018)."""
+
+    model_type: ClassVar[str] = "unet1d"
+    """The kind of network, as saved folders name it."""
 
     channels: tuple[Channels, ...] = Field(default=(32, 64, 128, 256), min_length=1, max_length=8)
     """Channels of the levels, from the finest to the coarsest, in eights; each level has half the frames of the one
