@@ -55,11 +55,24 @@ def load_trials(study: Study, settings: Any, folders: Sequence[Path]) -> Trials:
     Those of the study's phases come first and in order, then its grids in theirs, then all others by name. A file that
     cannot be used costs itself alone: its sentence is among the problems and the others stand.
     """
+    paths = [path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.y*ml"))]
     baseline = study.baseline(settings)
+    stamps = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
+    seen = (study.name, study.phases, study.modes, repr(baseline), stamps)
+    if _read.get(study.name, (None,))[0] != seen:
+        _read[study.name] = seen, _load(study, baseline, paths)
+    return _read[study.name][1]
+
+
+_read: dict[str, tuple[Any, Trials]] = {}
+"""By study: what its trials were read from, and they. A run of a grid asks for them before every trial."""
+
+
+def _load(study: Study, baseline: TrialConfig, paths: Sequence[Path]) -> Trials:
     trials: dict[str, Trial] = {}
     problems: list[str] = []
     notes: list[str] = []
-    for path in (path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.y*ml"))):
+    for path in paths:
         try:
             declared, idle = _read_trials(path, study, baseline)
             known = [trial for trial in declared if _is_known(trial, trials)]
