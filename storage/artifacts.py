@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,10 @@ class Shelf:
     def __init__(self, root: Path, kind: str) -> None:
         self.folder = root / check_name(kind, "kind of artifact")
         self._locks = self.folder / ".locks"
+        self._claims = self.folder / ".claims"
         self._notes = self.folder / ".notes"
         self._seen = self.folder / ".seen"
-        for folder in (self._locks, self._notes, self._seen):
+        for folder in (self._locks, self._claims, self._notes, self._seen):
             folder.mkdir(parents=True, exist_ok=True)
         self._swept = False
 
@@ -89,6 +90,8 @@ class Shelf:
 
     def drop(self, key: str) -> None:
         """Removes the files of `key` and keeps its note. Nothing happens when there are none."""
+        if not self._place(key).is_dir():
+            return
         with self._lock(key):
             place = self._place(key)
             if not place.is_dir():
@@ -98,6 +101,26 @@ class Shelf:
             _remove(dropping)
             durable.replace(place, dropping)
             _remove(dropping)
+
+    def release(self, keys: Iterable[str]) -> int:
+        """Drops what is here of `keys` when nobody goes on from them; how many had files."""
+        here = set(self.keys()) & set(keys)
+        for key in here:
+            self.drop(key)
+        return len(here)
+
+    def remember(self, key: str, note: dict[str, Any]) -> None:
+        """Notes something of `key` though it has no files: that no files came of it, and why."""
+        durable.write_sealed(self._notes / f"{check_name(key, 'artifact key')}.json", {"note": note})
+
+    @contextlib.contextmanager
+    def claim(self, key: str) -> Iterator[None]:
+        """Within it this process is the one that works on `key`; while another one is, entering waits for it.
+
+        Longer than `build`, which holds only while files are written. The kernel frees what a killed process claimed.
+        """
+        with FileLock(self._claims / f"{check_name(key, 'artifact key')}.lock"):
+            yield
 
     def keys(self) -> list[str]:
         """The keys whose files are here, sorted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +29,13 @@ class Shelf(Protocol):
 
     def drop(self, key: str) -> None:
         """The files go, the note stays. Dropping what is not there is no error."""
+
+    def remember(self, key: str, note: dict[str, Any]) -> None:
+        """Notes something of `key`, durable, though it has no files."""
+
+    def claim(self, key: str) -> AbstractContextManager[None]:
+        """Within it this process is the one that works on `key`; while another is, entering waits. A process that is
+        killed claims nothing any more."""
 
 
 class Lesson(Protocol):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,59 @@ def test_a_large_file_is_read_again_when_its_note_does_not_fit(tmp_path: Path, c
     assert not find_elsewhere(tmp_path, SMALLER)
 
 
+CLAIMER = """
+import sys
+from pathlib import Path
+from storage.artifacts import Shelf
+
+shelf = Shelf(Path(sys.argv[1]), "states")
+with shelf.claim("k"):
+    print("mine", flush=True)
+    sys.stdin.readline()
+    shelf.build("k", lambda folder: {"by": "the first"})
+"""
+
+
+@pytest.mark.parametrize("how", ["ends", "killed"])
+def test_who_claims_what_another_process_works_on_waits_for_its_end(tmp_path: Path, how: str) -> None:
+    shelf, heard = Shelf(tmp_path, "states"), []
+
+    def wait() -> None:
+        with shelf.claim("k"):
+            heard.append(shelf.note("k"))
+
+    with Other(CLAIMER, tmp_path) as other:
+        assert other.hear() == "mine"
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        with shelf.claim("another"):
+            shelf.build("another", write)  # nobody else waits
+        time.sleep(0.2)
+        assert heard == [] and waiting.is_alive()
+        if how == "ends":
+            other.say("go on")
+        else:
+            other.kill()
+        waiting.join(timeout=20)
+    assert heard == [{"by": "the first"} if how == "ends" else None]
+
+
+def test_what_is_remembered_without_files_is_a_note_and_nothing_else(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, "states")
+    shelf.remember("k", {"diverged": "the loss is nan"})
+    assert Shelf(tmp_path, "states").note("k") == {"diverged": "the loss is nan"}
+    assert shelf.find("k") is None and shelf.keys() == []
+
+
+def test_released_are_only_the_keys_that_are_named_and_their_notes_stay(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, "states")
+    for key in ("a", "b", "c"):
+        shelf.build(key, write)
+    shelf.drop("b")
+    assert shelf.release(["a", "b", "never built"]) == 1
+    assert shelf.keys() == ["c"] and shelf.note("a") is not None and shelf.note("b") is not None
+
+
 def test_a_failing_builder_leaves_nothing(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path, "states")
 
@@ -197,7 +251,14 @@ def test_a_builder_that_died_holding_the_lock_is_swept(tmp_path: Path) -> None:
 def test_hostile_keys_are_refused(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "a", "states")
     for key in ("../x", "/x", "a\x00", "..", ".locks"):
-        for use in (shelf.find, shelf.note, shelf.drop, lambda name: shelf.build(name, write)):
+        for use in (
+            shelf.find,
+            shelf.note,
+            shelf.drop,
+            lambda name: shelf.build(name, write),
+            lambda name: shelf.remember(name, {}),
+            lambda name: shelf.claim(name).__enter__(),
+        ):
             with pytest.raises(BadName):
                 use(key)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from filelock import BaseFileLock, FileLock
+
 
 class FolderShelf:
     """`<root>/<key>/` with files/ and note.json; the notes of dropped states are in `<root>/.notes`."""
@@ -41,6 +43,12 @@ class FolderShelf:
         if (self.root / key).is_dir():
             (self.notes / f"{key}.json").write_bytes((self.root / key / "note.json").read_bytes())
             shutil.rmtree(self.root / key)
+
+    def remember(self, key: str, note: dict[str, Any]) -> None:
+        (self.notes / f"{key}.json").write_text(json.dumps(note))
+
+    def claim(self, key: str) -> BaseFileLock:
+        return FileLock(self.notes / f"{key}.claim")
 
     def keys(self) -> set[str]:
         return {place.name for place in self.root.iterdir() if not place.name.startswith(".")}

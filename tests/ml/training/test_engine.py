@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -239,8 +240,82 @@ def test_a_state_that_another_process_built_first_is_the_one_that_counts(tmp_pat
     other = train(TinyLesson(), recipe(2, keep=lambda epoch, history: True), FolderShelf(tmp_path), CPU)
     lesson, late = TinyLesson(), Late(tmp_path)
     trained = train(lesson, recipe(2), late, CPU)
-    assert lesson.trained == [1, 2]
+    assert lesson.trained == [1], "the second was found"
     assert trained.history == other.history, "the account of the state that is there, its seconds too"
+
+
+class Exploding(TinyLesson):
+    """Its loss is no number any more in epoch 3."""
+
+    def loss(self, model: Any, indices: Any, generator: Any) -> Any:
+        total, sums = super().loss(model, indices, generator)
+        return (total * float("nan") if self.trained[-1] == 3 else total), sums
+
+
+def test_an_epoch_that_diverged_is_not_trained_again_by_those_who_share_it(tmp_path: Path) -> None:
+    shelf, lessons = FolderShelf(tmp_path), (Exploding(), Exploding())
+    first, second = (
+        train(lesson, recipe(epochs, keep=lambda epoch, history: epoch == 2), shelf, CPU)
+        for lesson, epochs in zip(lessons, (4, 9), strict=True)
+    )
+    assert [lesson.trained for lesson in lessons] == [[1, 2, 3], []]
+    for trained in first, second:
+        assert (trained.status, trained.diverged_epoch, trained.diverged_step) == ("diverged", 3, 1)
+        assert trained.problem == "epoch 3: the loss is nan in step 1" and len(trained.history) == 2
+
+    by_force = TinyLesson()
+    anew = train(by_force, recipe(4, origin="tiny, asked for by a person"), shelf, CPU)
+    assert by_force.trained == [1, 2, 3, 4] and anew.status == "finished"
+
+
+def test_what_another_process_trained_meanwhile_is_taken_up_and_told(tmp_path: Path) -> None:
+    """It comes between the moment when an epoch is found missing and the moment when it is claimed."""
+    others = FolderShelf(tmp_path)
+
+    class Overtaken(FolderShelf):
+        def claim(self, key: str) -> Any:
+            train(TinyLesson(), recipe(3), others, CPU)  # by then it has dropped 1, 2 and goes on
+            return super().claim(key)
+
+    lesson, found = TinyLesson(), list[int]()
+    trained = train(lesson, recipe(4), Overtaken(tmp_path), CPU, found=lambda notes: found.append(len(notes)))
+    assert lesson.trained == [4] and trained.epochs_trained == 1, "from the other's third epoch, whose state is there"
+    assert found == [0, 3]
+    whole = train(TinyLesson(), recipe(4), FolderShelf(tmp_path / "whole"), CPU)
+    assert told(trained.history) == told(whole.history)
+
+
+def test_a_state_dropped_while_it_is_loaded_is_looked_for_again(tmp_path: Path) -> None:
+    train(TinyLesson(), recipe(2, keep=lambda epoch, history: True), FolderShelf(tmp_path), CPU)
+
+    class Dropping(FolderShelf):
+        """Another process goes on with the third epoch and drops the second at the worst moment."""
+
+        gone = False
+
+        def find(self, key: str) -> Path | None:
+            found = super().find(key)
+            if found is not None and not self.gone:
+                self.gone = True
+                train(TinyLesson(), recipe(3), FolderShelf(tmp_path), CPU)
+                assert not found.exists()
+            return found
+
+    lesson = TinyLesson()
+    trained = train(lesson, recipe(4), Dropping(tmp_path), CPU)
+    assert lesson.trained == [4], "from the third"
+    whole = train(TinyLesson(), recipe(4), FolderShelf(tmp_path / "whole"), CPU)
+    assert told(trained.history) == told(whole.history)
+
+
+def test_a_state_that_is_there_but_cannot_be_loaded_is_said(tmp_path: Path) -> None:
+    shelf = FolderShelf(tmp_path)
+    first = train(TinyLesson(), recipe(1), shelf, CPU)
+    folder = shelf.find(first.history[-1].key)
+    assert folder is not None
+    (folder / "state.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"state\.json"):
+        train(TinyLesson(), recipe(2), shelf, CPU)
 
 
 def test_mistakes_of_a_lesson_are_named(tmp_path: Path) -> None:
