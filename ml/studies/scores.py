@@ -36,9 +36,18 @@ class Scores:
         return [part for part in PARTS if part in there]
 
     def overall(self, part: str, level: str = "window") -> pd.DataFrame:
-        """Trials by metrics over all classes; `level` recording is per file, anything else the finer unit."""
+        """Trials by metrics over all classes; `level` recording is per file, anything else the finer unit.
+
+        What was measured of whole files only stands beside the finer unit too.
+        """
+        import pandas as pd
+
         rows = self._rows(part, level)
         rows = rows[rows["class"].isna()]
+        if level != "recording":  # what there is of whole files alone belongs beside it
+            of_files = self._rows(part, "recording")
+            alone = of_files["class"].isna() & ~of_files["metric"].isin(set(rows["metric"]))
+            rows = pd.concat([rows, of_files[alone]])
         return self._side_by_side(rows, "metric")
 
     def of_classes(self, part: str, metric: str) -> pd.DataFrame:
@@ -81,12 +90,14 @@ class Scores:
         columns["against_the_leader"] = verdicts.reindex(board.index)
         columns |= {name: board[name] for name in ("selection_metric", "selection_value")}
         columns[f"selection_value_minus_{base}"] = board["selection_value"] - board.loc[base, "selection_value"]
-        settings = pd.DataFrame([_flat(config) for config in board["config"]], index=board.index)
+        settings = pd.DataFrame([flat(config) for config in board["config"]], index=board.index)
         columns |= {name: settings[name] for name in settings if name not in ("name", "purpose")}
         for part in self.parts():
-            for level, word in (("window", ""), ("recording", "recording_")):
-                for name, values in self.overall(part, level).items():
-                    columns[f"{part}_{word}{name}"] = values
+            finer = set(self._rows(part, "window")["metric"])
+            columns |= {f"{part}_{name}": values for name, values in self.overall(part).items()}
+            for name, values in self.overall(part, "recording").items():
+                if name in finer:
+                    columns[f"{part}_recording_{name}"] = values
             for metric in self.class_metrics(part):
                 for name, values in self.of_classes(part, metric).items():
                     columns[f"{part}_{metric}_{name}"] = values
@@ -109,10 +120,10 @@ class Scores:
         return table.reindex(index=self.board.index, columns=order).astype(float)
 
 
-def _flat(config: dict[str, Any], place: str = "") -> dict[str, Any]:
+def flat(config: dict[str, Any], place: str = "") -> dict[str, Any]:
     """Settings by their dotted names."""
     found: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{place}.{key}" if place else key
-        found |= _flat(value, name) if isinstance(value, dict) else {name: value}
+        found |= flat(value, name) if isinstance(value, dict) else {name: value}
     return found

@@ -57,7 +57,7 @@ def rank_at_random(losses: Mapping[str, float], seed: int) -> int:
 
 
 def _place(losses: Mapping[str, float], value: float) -> int:
-    return 1 + sum(other < value for other in losses.values())
+    return 1 + sum(bool(other < value) for other in losses.values())
 
 
 def main(file: str | None = None, seeds: int = 20) -> float:

@@ -1,0 +1,146 @@
+"""How much each setting of a grid decides: the variance of what trials reach, divided among settings and their pairs.
+
+Over a whole grid the division is exact (Sobol 1993, functional ANOVA). Where points are missing a random forest, fitted
+to the trials there are, fills them in (Hutter, Hoos and Leyton-Brown 2014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = ("setting", "main", "total", "partner", "together", "trials", "whole")
+
+ENOUGH = 8
+"""Trials below which nothing is said."""
+
+COVERED = 0.9
+"""Share of the points of a grid that have a trial, from which on odd values of a few other trials are left aside."""
+
+LARGEST = 50_000
+"""Points of a grid that are computed at most."""
+
+
+def importance(points: Sequence[Mapping[str, Any]], values: Sequence[float]) -> pd.DataFrame:
+    """Shares (0 to 1) of the variance of `values` that each setting decides, the largest total first.
+
+    `points` are the settings of the trials, dotted name to value. Columns: setting; main, by itself; total, with all
+    that it takes part in; partner and together, the other setting of its largest interaction and the share of that
+    pair beyond both alone; trials that it rests on; whole, whether they fill the grid and the shares are exact.
+    Empty where there are too few trials, where they do not differ, or where they fill too little of their grid.
+    """
+    grid = _grid(points, np.asarray(values, dtype=float))
+    if grid is None:
+        return pd.DataFrame(columns=list(COLUMNS))
+    filled = np.where(grid.counts > 0, grid.sums / np.maximum(grid.counts, 1), np.nan)
+    whole = not np.isnan(filled).any()
+    if not whole:
+        filled = _filled_in(filled)
+    rows = _shares(filled, grid.settings)
+    frame = pd.DataFrame(rows, columns=list(COLUMNS[:5])).assign(trials=int(grid.counts.sum()), whole=whole)
+    return frame.sort_values(["total", "main"], ascending=False, kind="stable", ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The results of trials, laid out with an axis for every setting."""
+
+    settings: list[str]
+    sums: np.ndarray
+    counts: np.ndarray
+
+
+def _grid(points: Sequence[Mapping[str, Any]], values: np.ndarray) -> _Grid | None:
+    """All trials in their grid; without those of rare values where the others nearly fill one of their own."""
+    known = np.isfinite(values)
+    table = pd.DataFrame([{name: repr(value) for name, value in point.items()} for point in points])[known]
+    values = values[known]
+    kept = _nearly_whole(table)
+    table, values = table[kept], values[kept]
+    levels = _levels(table)
+    needed = max(ENOUGH, 2 * sum(len(known) - 1 for known in levels.values()))
+    if not levels or len(table) < needed or _size(levels) > LARGEST or np.ptp(values) == 0:
+        return None
+    shape = tuple(len(known) for known in levels.values())
+    places = tuple(np.array([known.index(value) for value in table[name]]) for name, known in levels.items())
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    np.add.at(sums, places, values)
+    np.add.at(counts, places, 1)
+    return _Grid(list(levels), sums, counts)
+
+
+def _nearly_whole(table: pd.DataFrame) -> np.ndarray:
+    """Which trials to use: all, or at least half of them that fill a smaller grid."""
+    kept = np.ones(len(table), dtype=bool)
+    while kept.any() and kept.sum() * 2 >= len(table):
+        own = table[kept]
+        levels = _levels(own)
+        if len(own.drop_duplicates()) >= COVERED * _size(levels):
+            return kept
+        rare = [(int((own[name] == value).sum()), name, value) for name, known in levels.items() for value in known]
+        _, name, value = min(rare)
+        kept = kept & (table[name] != value).to_numpy()
+    return np.ones(len(table), dtype=bool)
+
+
+def _levels(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Every setting that differs, and its values: numbers by size."""
+    found = {}
+    for name in table.columns:
+        known = sorted(set(table[name].dropna()), key=_by_size)
+        if len(known) > 1:
+            found[str(name)] = known
+    return found
+
+
+def _by_size(text: str) -> tuple[int, float, str]:
+    try:
+        return (0, float(text), "")
+    except ValueError:
+        return (1, 0.0, text)
+
+
+def _size(levels: Mapping[str, Sequence[str]]) -> int:
+    size = 1
+    for known in levels.values():
+        size *= len(known)
+    return size
+
+
+def _filled_in(results: np.ndarray) -> np.ndarray:
+    """Missing points as a forest of the others sees them."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    there = ~np.isnan(results)
+    forest = RandomForestRegressor(n_estimators=200, max_features=0.7, random_state=0, n_jobs=1)
+    forest.fit(np.argwhere(there), results[there])
+    filled = results.copy()
+    if (~there).any():
+        filled[~there] = forest.predict(np.argwhere(~there))
+    return filled
+
+
+def _shares(results: np.ndarray, settings: Sequence[str]) -> list[tuple[str, float, float, str | None, float]]:
+    """Setting, main, total, partner, together; of the variance of `results`, which has an axis for every setting."""
+    everything = results.var()
+    axes = range(results.ndim)
+
+    def decided_by(*kept: int) -> float:
+        """Share of the variance that is there when all else is averaged out."""
+        return float(results.mean(axis=tuple(axis for axis in axes if axis not in kept)).var() / everything)
+
+    main = [decided_by(axis) for axis in axes]
+    total = [1.0 - decided_by(*(other for other in axes if other != axis)) for axis in axes]
+    pairs = {(one, other): decided_by(one, other) - main[one] - main[other] for one, other in combinations(axes, 2)}
+    rows = []
+    for axis in axes:
+        own = {other: share for pair, share in pairs.items() if axis in pair for other in pair if other != axis}
+        partner = max(own, key=own.__getitem__) if own else None
+        together = max(own[partner], 0.0) if partner is not None else 0.0
+        rows.append((settings[axis], main[axis], total[axis], None if partner is None else settings[partner], together))
+    return rows
