@@ -28,7 +28,7 @@ def run_demo(folder: Path) -> int:
     prepare(bench)
     worst = 0
     for study in ALL_STUDIES:
-        code = run_study(bench, study, Asked(yes=True))
+        code = run_study(bench, study, Asked(mode=study.demo_mode, yes=True))
         worst = max(worst, code)
         if code == INTERRUPTED:
             break

@@ -14,6 +14,7 @@ from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from orchestration import plan
 from orchestration.amounts import class_amounts
+from orchestration.asking import FEW
 from orchestration.resources import Bench, NotReady
 
 SHOWN = 10
@@ -42,19 +43,41 @@ def print_studies(bench: Bench) -> int:
             print(f"  note: {sentence}")
         counts = {name: sum(state.state == name for state in states) for name in plan.STATES}
         print("  " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
-        width = max([24, *(len(state.trial.name) + 2 for state in states)])
+        width = max([24, *(len(state.trial.name) + 2 for state in _few(states))])
         phase_of = {name: number for number, names in enumerate(study.phases, 1) for name in names}
         phase: int | None = None
-        for state in states:
+        listed = _few(states)
+        for state in listed:
             if study.phases and phase_of.get(state.trial.name, 0) != phase:
                 phase = phase_of.get(state.trial.name, 0)
                 print(f"  phase {phase}" if phase else "  in no phase")
             why = textwrap.shorten(state.why, 160, placeholder=" …")
             print(f"  {state.trial.name:<{width}}{state.state:<10}{why}".rstrip())
+        _print_rest(states, listed)
         for sentence in trials.problems:
             print(f"  left out: {sentence}", file=sys.stderr)
             code = 2
     return code
+
+
+def _few(states: Sequence[plan.TrialState]) -> list[plan.TrialState]:
+    """Those that are listed one by one: of a large grid only points with news."""
+    if len(states) <= FEW:
+        return list(states)
+    news = [state for state in states if not state.trial.mode or state.state not in ("missing", "done")]
+    return news[:FEW]
+
+
+def _print_rest(states: Sequence[plan.TrialState], listed: Sequence[plan.TrialState]) -> None:
+    """How far each grid is whose points are not all listed."""
+    names = {state.trial.name for state in listed}
+    for mode in dict.fromkeys(state.trial.mode for state in states if state.trial.name not in names):
+        own = [state for state in states if state.trial.mode == mode]
+        counts = {name: sum(state.state == name for state in own) for name in plan.STATES}
+        said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        print(
+            f"  {mode or 'others'}: {len(own)} trials, {said}; --mode {mode} runs them" if mode else f"  others: {said}"
+        )
 
 
 def print_recordings(bench: Bench, study: Study) -> None:

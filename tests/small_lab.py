@@ -37,12 +37,24 @@ TINY_OF_PICTURES: dict[str, Any] = {
 }
 
 
+TINY_OF_NOISE: dict[str, Any] = {
+    "retry_delay_seconds": 0.2,
+    "split": {"train": 0.6, "validation": 0.2, "test": 0.2},
+    "features": {"sample_rate": 8000},
+    "trial": {
+        "model": {"channels": [8, 8], "kernel": 3},
+        "training": {"epochs": 2},
+        "mix": {"segment_seconds": 0.1, "windows_per_epoch": 16, "validation_windows": 8},
+    },
+}
+TINIES = {"concert": TINY, "emotion": TINY_OF_PICTURES, "denoise": TINY_OF_NOISE}
+
+
 def small_lab(folder: Path, corpus: Path, study: str = "concert", **settings: Any) -> Bench:
     """A lab at `folder` whose study reads `corpus`; `settings` are laid over the tiny ones."""
     bench = Bench(Lab.open(folder))
-    tiny = TINY if study == "concert" else TINY_OF_PICTURES
     write_yaml(bench.lab.sources_file, {study: str(corpus)})
-    write_yaml(bench.lab.studies_file, {study: merge(tiny, settings)})
+    write_yaml(bench.lab.studies_file, {study: merge(TINIES[study], settings)})
     write_yaml(bench.lab.machine_file, {"device": "cpu", "precision": "fp32", "threads": 1})
     return bench
 

@@ -1,0 +1,105 @@
+"""Which trials share a run, which come next, and which states go when a family is finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ml.studies.denoise.demo import write_corpus
+from ml.studies.denoise.study import DENOISE
+from orchestration import data, plan, trials
+from orchestration.asking import wanted_trials
+from orchestration.ordering import neighbours, smartly
+from orchestration.resources import Bench
+from tests.small_lab import small_lab, write_yaml
+
+GRID = {
+    "training": {"scheduler_patience": 0, "early_stop": 3, "lr": 1e-2},
+    "grid": {
+        "training.batch_size": [4, 8],
+        "training.scheduler_factor": [0.5, 0.1],
+        "training.epochs": [2, 4],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("noise") / "corpus"
+    folder.mkdir()
+    write_corpus(folder, scale=0.1)
+    return folder
+
+
+@pytest.fixture
+def bench(tmp_path: Path, corpus: Path) -> Bench:
+    bench = small_lab(tmp_path / "lab", corpus, "denoise")
+    write_yaml(bench.lab.experiments("denoise") / "small.yaml", GRID)
+    return bench
+
+
+@pytest.fixture
+def ready(bench: Bench) -> Bench:
+    data.take_inventory(bench, DENOISE, lambda share, words: None)
+    data.divide(bench, DENOISE)
+    data.build_features(bench, DENOISE, lambda share, words: None)
+    return bench
+
+
+def names(bench: Bench, mode: str) -> list[str]:
+    return [trial.name for trial in wanted_trials(DENOISE, bench.trials(DENOISE), (), None, None, mode)]
+
+
+def run(bench: Bench, name: str) -> trials.Answer:
+    return trials.run_trial(bench, DENOISE, name, run_id="r", forced_by=None, say=lambda words: None)
+
+
+def test_families_stay_in_one_run_where_they_fit(bench: Bench) -> None:
+    every = bench.trials(DENOISE).trials
+    groups = neighbours(DENOISE, every, bench)
+    families = {trial.name: DENOISE.family(trial) for trial in every}
+    assert [name for group in groups for name in group] == [trial.name for trial in every]
+    assert max(map(len, groups)) <= 36
+    for family in set(families.values()):
+        assert sum(any(families[name] == family for name in group) for group in groups) <= 2
+    full = wanted_trials(DENOISE, bench.trials(DENOISE), (), None, None, "full")
+    assert [len(group) for group in neighbours(DENOISE, full, bench)] == [36] * 24
+    hole = [trial for trial in full if trial.name != full[5].name]
+    assert [len(group) for group in neighbours(DENOISE, hole, bench)][:3] == [5, 30, 36]
+
+
+def test_what_is_expected_counts_a_chain_once(bench: Bench) -> None:
+    full = wanted_trials(DENOISE, bench.trials(DENOISE), (), None, None, "full")
+    costs = [plan.Estimate(float(DENOISE.planned_epochs(trial)), 1, "") for trial in full]
+    longest = plan.longest_of_chains(DENOISE, full, costs)
+    assert [cost.seconds for cost in longest] == [150.0] * 144
+
+
+def test_siblings_share_epochs_and_their_states_go_with_the_last_of_them(ready: Bench) -> None:
+    small = names(ready, "small")
+    states = ready.shelf("states")
+    trained = {}
+    for name in small[:3]:
+        trained[name] = run(ready, name).record.account
+    assert states.keys(), "a sibling has not come yet"
+    trained[small[3]] = run(ready, small[3]).record.account
+    assert states.keys() == [], "all of the family are finished"
+    done = [account["epochs_done"] for account in trained.values()]
+    assert sum(account["epochs_trained"] for account in trained.values()) < sum(done)
+    assert trained[small[1]]["epochs_trained"] == done[1] - done[0], "the longer one goes on from the shorter one"
+    for account in trained.values():
+        assert account["status"] == "finished" and account["seconds_standalone"] > 0
+        assert ready.shelf("models").find(account["model_key"])
+    again = run(ready, small[0])
+    assert again.found
+
+
+def test_the_smart_order_asks_each_once_whatever_becomes_of_it(ready: Bench) -> None:
+    wanted = wanted_trials(DENOISE, ready.trials(DENOISE), (), None, None, "small")
+    asked = []
+    for [name] in smartly(ready, DENOISE, wanted):
+        asked.append(name)
+        if len(asked) < 3:
+            run(ready, name)
+    assert sorted(asked) == sorted(trial.name for trial in wanted)
