@@ -7,7 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ml.metrics.uncertainty import paired_bootstrap, paired_p_value, sign_flip_p_value
+from ml.metrics.uncertainty import mean_interval, paired_bootstrap, paired_p_value, sign_flip_p_value
+
+CERTAIN = 0.05
+"""Chance of so large a difference between equals, below which a verdict names a better one."""
 
 
 def compare_with_leader(predictions: Mapping[str, pd.DataFrame], leader: str, part: str) -> pd.DataFrame:
@@ -64,6 +67,72 @@ def _verdict(better: int, worse: int, recordings: int, gained: float, p_value: f
     said = f"right on {better} and wrong on {worse} of {recordings} recordings where the leader is the other way round"
     if not whole:
         said = f"more files right in {better} and fewer in {worse} of {recordings} groups of files than the leader"
-    if p_value >= 0.05:
+    if p_value >= CERTAIN:
         return f"cannot be told apart: {said} (p = {p_value:.2g})"
     return f"{'worse' if gained < 0 else 'better'} than the leader: {said} (p = {p_value:.2g})"
+
+
+def compare_scores(
+    scores: pd.DataFrame,
+    leader: str,
+    part: str,
+    *,
+    metric: str,
+    higher_is_better: bool,
+    models: Mapping[str, str | None],
+) -> pd.DataFrame:
+    """Each trial against the leader by a number that every file has: its mean over recordings, and how sure that is.
+
+    `scores` has the columns trial, recording and value, one row per file; files of one recording are one value, their
+    mean. `models` maps a trial to what stands for its weights: what has those of the leader is the same model, and
+    trials with the same weights get the same answer. Differences below 0 are behind the leader.
+    """
+    table = scores.pivot_table(index="recording", columns="trial", values="value", aggfunc="mean")
+    better = 1.0 if higher_is_better else -1.0
+    rows, known = [], {}
+    for trial in table.columns:
+        if trial == leader:
+            continue
+        key = models.get(trial) or trial
+        if key not in known:
+            same = models.get(leader) is not None and models.get(trial) == models.get(leader)
+            difference = better * (table[trial] - table[leader]).dropna().to_numpy()
+            known[key] = _compare_scores(difference, metric, better, same)
+        rows.append({"trial": trial, "against": leader, "part": part} | known[key])
+    return pd.DataFrame(rows)
+
+
+def _compare_scores(difference: np.ndarray, metric: str, better: float, same: bool) -> dict[str, object]:
+    """`difference`: one per recording, above 0 where it is better than the leader."""
+    ahead, behind = int((difference > 0).sum()), int((difference < 0).sum())
+    p_value = sign_flip_p_value(difference)
+    low, high = mean_interval(difference)
+    mean = float(difference.mean()) if len(difference) else np.nan
+    return {
+        "recordings": len(difference),
+        "better_on": ahead,
+        "worse_on": behind,
+        "difference": mean,
+        "low": low,
+        "high": high,
+        "p_value": p_value,
+        "verdict": "the same model as the leader"
+        if same
+        else _verdict_on_scores(ahead, behind, len(difference), mean, p_value, metric, better),
+    }
+
+
+def _verdict_on_scores(
+    ahead: int, behind: int, recordings: int, mean: float, p_value: float, metric: str, better: float
+) -> str:
+    if recordings == 0:
+        return f"cannot be compared: {metric} is known of no recording of both"
+    if ahead == behind == 0:
+        return f"the same {metric} on all {recordings} recordings"
+    said = (
+        f"{metric} {better * mean:+.3g} on average, better on {ahead} and worse on {behind} of {recordings} recordings "
+        f"(p = {p_value:.2g})"
+    )
+    if p_value >= CERTAIN:
+        return f"cannot be told apart: {said}"
+    return f"{'worse' if mean < 0 else 'better'} than the leader: {said}"

@@ -8,6 +8,7 @@ each end of a bootstrap interval lies at least as far out as what the number of 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def recording_bootstrap(
     recordings = len(counts)
     if recordings < 2:
         return (0.0, 1.0)
-    picks = np.random.default_rng(seed).multinomial(recordings, np.full(recordings, 1 / recordings), size=draws)
+    picks = _picks(recordings, draws, seed)
     shares = (picks @ hits) / np.maximum(picks @ counts, 1)
     low, high = np.quantile(shares, [0.025, 0.975])
     least, most = wilson(float(hits.sum() / max(counts.sum(), 1)) * recordings, recordings)
@@ -56,12 +57,35 @@ def paired_bootstrap(difference: np.ndarray, *, draws: int = 2000, seed: int = 0
     recordings = len(difference)
     if recordings < 2:
         return (-1.0, 1.0)
-    picks = np.random.default_rng(seed).multinomial(recordings, np.full(recordings, 1 / recordings), size=draws)
+    picks = _picks(recordings, draws, seed)
     means = picks @ difference / recordings
     low, high = np.quantile(means, [0.025, 0.975])
     unseen = wilson(0, recordings)[1]
     seen = (1 - unseen) * float(difference.mean())
     return (min(float(low), seen - unseen), max(float(high), seen + unseen))
+
+
+def mean_interval(difference: np.ndarray, *, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the mean of `difference` (one number of any size per recording) when recordings are drawn again.
+
+    Each end is the further of the bootstrap's and of Student's t, which knows how little few recordings tell of their
+    scatter. Of fewer than two nothing is known: NaN.
+    """
+    from scipy.stats import t
+
+    recordings = len(difference)
+    if recordings < 2:
+        return (math.nan, math.nan)
+    mean = float(difference.mean())
+    low, high = np.quantile(_picks(recordings, draws, seed) @ difference / recordings, [0.025, 0.975])
+    half = float(t.ppf(0.975, recordings - 1) * difference.std(ddof=1) / math.sqrt(recordings))
+    return (min(float(low), mean - half), max(float(high), mean + half))
+
+
+@lru_cache(maxsize=4)
+def _picks(recordings: int, draws: int, seed: int) -> np.ndarray:
+    """How often each recording is drawn in each draw: (draws, recordings)."""
+    return np.random.default_rng(seed).multinomial(recordings, np.full(recordings, 1 / recordings), size=draws)
 
 
 def paired_p_value(only_first: int, only_second: int) -> float:
@@ -87,10 +111,17 @@ def sign_flip_p_value(difference: np.ndarray, *, exact_up_to: int = 16, draws: i
     if not len(told):
         return 1.0
     if len(told) <= exact_up_to:
-        signs = 1 - 2.0 * (np.arange(2 ** len(told))[:, None] >> np.arange(len(told)) & 1)
+        sums = np.zeros(1)
+        for entry in told:
+            sums = np.concatenate([sums + entry, sums - entry])
         seen = 0
     else:
-        signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(told)))
-        seen = 1
-    as_large = np.abs(signs @ told) >= abs(told.sum()) - 1e-9
-    return float((as_large.sum() + seen) / (len(signs) + seen))
+        sums, seen = _signs(len(told), draws, seed) @ told, 1
+    as_large = np.abs(sums) >= abs(told.sum()) - 1e-9
+    return float((as_large.sum() + seen) / (len(sums) + seen))
+
+
+@lru_cache(maxsize=4)  # a thousand trials are compared on the same recordings
+def _signs(count: int, draws: int, seed: int) -> np.ndarray:
+    """Drawn signs: (draws, count)."""
+    return np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, count))
