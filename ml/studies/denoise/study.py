@@ -106,9 +106,9 @@ class DenoiseStudy(Study):
         )
 
     def data_fingerprint(self, files: pd.DataFrame, split: pd.DataFrame) -> str:
-        from ml.data.split import data_fingerprint
+        from ml.studies.denoise.sources import data_fingerprint
 
-        return data_fingerprint(split, files)
+        return data_fingerprint(files, split)
 
     def classes(self, settings: DenoiseSettings, split: pd.DataFrame) -> list[str]:
         present = set(split["label"])
@@ -219,8 +219,11 @@ def _without(trial: Trial, *settings: str) -> dict[str, Any]:
 
 DEMO_LAB: dict[str, Any] = {
     "split": {"train": 0.6, "validation": 0.2, "test": 0.2},
-    "trial": {"model": {"channels": [16, 32, 48]}, "mix": {"segment_seconds": 0.25}},
+    "trial": {
+        "model": {"channels": [24, 32], "kernel": 7, "fold": 4},
+        "mix": {"segment_seconds": 0.1, "windows_per_epoch": 128, "validation_windows": 48},
+    },
 }
-"""A lab small enough for two cores: a narrow network and short windows."""
+"""A lab small enough for two cores: a narrow network that sees 2 ms to either side, and few and short windows."""
 
 DENOISE = DenoiseStudy()
