@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ml.inference.live import Live
 from ml.inference.pcm import FORMATS, Samples, arriving, sender
+
+if TYPE_CHECKING:
+    from ml.inference.live import Live
 
 AT_ONCE = 2**16
 """Bytes that are read at most before they are answered: what a pipe of Linux holds."""

@@ -15,7 +15,7 @@ from ml.studies.study import FindModel
 if TYPE_CHECKING:
     from ml.inference.denoiser import Denoiser
 
-FAILED = 1
+FAILED, INTERRUPTED = 1, 130
 RATES = (4_000, 384_000)
 CHANNELS = 32
 
@@ -87,8 +87,14 @@ def _denoise_files(inputs: list[Path], out: Path, overwrite: bool, opened: Calla
     failed = list(plan.failed)
     if plan.files:
         denoiser = opened()
-        print(f"{len(plan.files)} to denoise, on {denoiser.machine.describe()}", flush=True)
-        failed += denoise_files(denoiser, plan, lambda sentence: print(sentence, flush=True))
+        machine = denoiser.machine
+        where = machine.name if machine.device_type == "cuda" else f"{machine.name}, threads: {machine.threads}"
+        print(f"{len(plan.files)} to denoise, on {where}", flush=True)
+        try:
+            failed += denoise_files(denoiser, plan, lambda sentence: print(sentence, flush=True))
+        except KeyboardInterrupt:
+            _tell("interrupted; what was told of is done and kept, and the same command goes on after it")
+            return INTERRUPTED
     if failed:
         _tell(f"{len(failed)} not denoised{'; the others are' if len(failed) < len(plan.files) else ''}:")
         for sentence in failed:
@@ -141,6 +147,9 @@ def _stream(
         pass_on(source, sink, samples, live, _tell)
     except BrokenPipeError:
         _tell("stopped: whoever took the sound has gone")
+    except KeyboardInterrupt:
+        _tell("interrupted")
+        return INTERRUPTED
     finally:
         if live is not None and live.sound_seconds:
             share = live.computing_seconds / live.sound_seconds
