@@ -75,9 +75,7 @@ def _print_rest(states: Sequence[plan.TrialState], listed: Sequence[plan.TrialSt
         own = [state for state in states if state.trial.mode == mode]
         counts = {name: sum(state.state == name for state in own) for name in plan.STATES}
         said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        print(
-            f"  {mode or 'others'}: {len(own)} trials, {said}; --mode {mode} runs them" if mode else f"  others: {said}"
-        )
+        print(f"  {mode or 'others'}: {said}")
 
 
 def print_recordings(bench: Bench, study: Study) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ml.studies.concert.study import CONCERT
+from ml.studies.denoise.study import DENOISE
 from ml.studies.emotion.study import EMOTION
 from ml.studies.study import Study
 
-ALL_STUDIES: tuple[Study, ...] = (CONCERT, EMOTION)
+ALL_STUDIES: tuple[Study, ...] = (CONCERT, EMOTION, DENOISE)
 
 
 def study_named(name: str) -> Study:
