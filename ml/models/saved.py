@@ -40,12 +40,13 @@ Network = TypeVar("Network", bound="PreTrainedModel")
 
 def save_model(model: nn.Module, folder: Path, extra: dict[str, Any]) -> None:
     """Writes model.safetensors and config.json into the existing `folder`; `extra` (JSON values) is in the latter."""
-    said: Any = model.config
-    if hasattr(model, "save_pretrained"):
+    of_transformers: Any = model if hasattr(model, "save_pretrained") else None
+    if of_transformers is not None:
         _silence_transformers()
-        setattr(said, EXTRA, extra)
-        model.save_pretrained(folder, max_shard_size="100GB")
+        setattr(of_transformers.config, EXTRA, extra)
+        of_transformers.save_pretrained(folder, max_shard_size="100GB")
         return
+    said: Any = model.config
     text = json.dumps({"model_type": said.model_type, **said.identity(), EXTRA: extra}, indent=2, sort_keys=True)
     save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")

@@ -17,11 +17,14 @@ HALVING = 2
 CONVOLUTIONS = 2
 """Of each level on the way down, and of each on the way up; the lowest has them once."""
 
+FILTERED = 2
+"""Times that the sound goes through filters: once taken apart, once put together."""
+
 Channels = Annotated[int, Field(ge=CHANNELS_IN, le=1024, multiple_of=CHANNELS_IN)]
 
 
 class UNet1DConfig(Config):
-    """U-Net on waveforms (after Ronneberger et al., 2015, and Stoller et al.: Wave-U-Net, 2018)."""
+    """U-Net on waveforms (after Stoller et al.: Wave-U-Net, 2018, and Luo, Mesgarani: Conv-TasNet, 2019)."""
 
     model_type: ClassVar[str] = "unet1d"
     """The kind of network, as saved folders name it."""
@@ -33,6 +36,8 @@ class UNet1DConfig(Config):
     """Frames that a convolution sees, an odd number."""
     fold: int = Field(default=8, ge=1, le=64)
     """Samples that make a frame of the finest level. Smaller ones see finer and train slower."""
+    filters: Channels = 64
+    """Filters that the sound is taken apart with, in eights; several times `fold`, or sound is lost in them."""
 
     @field_validator("kernel")
     @classmethod
@@ -52,6 +57,7 @@ class UNet1DConfig(Config):
         ways = [2] * (len(self.channels) - 1) + [1]
         beside = self.kernel // 2 * CONVOLUTIONS
         convolved = sum(way * beside * self.fold * HALVING**level for level, way in enumerate(ways))
+        convolved += FILTERED * (self.kernel // 2) * self.fold
         # And the rest of the coarsest frame that the farthest of these samples lies in.
         return convolved + self.stride - 1
 
