@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.config import fingerprint
-from ml.metrics.comparison import compare_with_leader
+from ml.metrics.comparison import compare_scores, compare_with_leader
+from ml.studies.analysis import importance_of
 from ml.studies.study import Results, Study
 from orchestration.resources import Bench, NotReady
 from storage.query import query
@@ -38,7 +40,8 @@ def standing(bench: Bench, study: Study) -> Results:
     board = ask("leaderboard").sort_values("rank")
     if not len(board):
         raise NotReady(f"the study {study.name} has no finished trial yet: `nocturne run {study.name}`")
-    board["config"] = [_account(bench, study, name)["config"] for name in board["trial"]]
+    configs = ask("trials").set_index("trial")["config"]
+    board["config"] = [json.loads(configs[name]) for name in board["trial"]]
     return Results(board, ask("per_class"), ask("inventory_by_class"), ask("comparisons"), ask)
 
 
@@ -46,19 +49,36 @@ def compare(bench: Bench, study: Study) -> Results:
     """Compare every finished trial of the present data with the leader, recording by recording; keep and publish it."""
     before = standing(bench, study)
     leader = str(before.leaderboard.iloc[0]["trial"])
-    judged = query(
-        bench.lab,
-        "select trial, part, recording, actual, predicted from predictions join leaderboard using (study, trial) "
-        "where study = ? and level = 'recording' and current_data",
-        [study.name],
-    )
-    compared = compare_with_leader(dict(iter(judged.groupby("trial"))), leader, "validation") if len(judged) else None
-    if compared is not None:
-        said = {"leader": leader, "of": _answers(before.leaderboard)}
-        account = {"fingerprint": fingerprint(said)} | said
-        bench.records.note(study.name, "comparison", account, {"comparisons": compared})
-        publish(bench.lab)
+    compared = _compared(bench, study, before, leader)
+    decides = importance_of(before)
+    frames = {name: frame for name, frame in (("comparisons", compared), ("importance", decides)) if len(frame)}
+    said = {"leader": leader, "of": _answers(before.leaderboard), "by": list(frames)}
+    bench.records.note(study.name, "comparison", {"fingerprint": fingerprint(said)} | said, frames)
+    publish(bench.lab)
     return standing(bench, study)
+
+
+def _compared(bench: Bench, study: Study, before: Results, leader: str) -> pd.DataFrame:
+    """Every trial of the present data against the leader: by the study's score of files, else by what is right."""
+    if study.compared is None:
+        judged = query(
+            bench.lab,
+            "select trial, part, recording, actual, predicted from predictions join leaderboard using (study, trial) "
+            "where study = ? and level = 'recording' and current_data",
+            [study.name],
+        )
+        return compare_with_leader(dict(iter(judged.groupby("trial"))), leader, "validation") if len(judged) else judged
+    metric, higher_is_better = study.compared
+    scored = query(
+        bench.lab,
+        "select trial, coalesce(recording, path) as recording, value from scores join leaderboard using (study, trial) "
+        "where study = ? and metric = ? and part = 'validation' and current_data",
+        [study.name, metric],
+    )
+    if leader not in set(scored["trial"]):
+        return scored.head(0)
+    models = dict(before.leaderboard[["trial", "model_key"]].dropna().itertuples(index=False, name=None))
+    return compare_scores(scored, leader, "validation", metric=metric, higher_is_better=higher_is_better, models=models)
 
 
 def is_compared(bench: Bench, study: Study) -> bool:
@@ -101,14 +121,11 @@ def best_model(bench: Bench, study: Study) -> BestModel:
 
 
 def model_folders(bench: Bench, study: Study) -> dict[str, Path]:
-    """Trial to the folder of its model, for every finished trial whose model is there; keyed by model name."""
-    folders = {}
-    for name in standing(bench, study).leaderboard["trial"]:
-        account = _account(bench, study, name)
-        folder = bench.shelf("models").find(account["model_key"])
-        if folder is not None:
-            folders[str(account["model_name"])] = folder
-    return folders
+    """Name of a model to its folder, for every finished trial whose model is there; several may share one."""
+    board, shelf = standing(bench, study).leaderboard, bench.shelf("models")
+    folders = {key: shelf.find(key) for key in set(board["model_key"].dropna())}
+    named = dict(board[["model_name", "model_key"]].dropna().itertuples(index=False, name=None))
+    return {str(name): folder for name, key in named.items() if (folder := folders[key]) is not None}
 
 
 def _account(bench: Bench, study: Study, trial: str) -> dict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PARTS = {"val": "validation", "validation": "validation", "test": "test"}
+FEW = 30
+"""Trials that are shown: the best ones. The file for a spreadsheet has all."""
+
+NAMED = 10
+"""Trials that a warning names."""
+
 SHARES = ("accuracy", "precision", "recall", "f1")
 """Metrics (by the end of their names) that are shown in percent."""
 
@@ -77,14 +84,29 @@ def _print_overall(scores: Scores, part: str) -> None:
     ]
     counted = "1 trial" if len(board) == 1 else f"{len(board)} trials, the best on validation first"
     print(f"{part}: {counted}; shares in percent, the best of each column with a *")
-    _print_table(board.index, cells, ("changes", [_said(text) for text in board["changes"]]))
+    shown = _shown(board)
+    if len(shown) < len(board):
+        same = board["model_key"].map(board["model_key"].value_counts())
+        cells["trials"] = ["1" if count != count else f"{count:.0f}" for count in same]
+    places = board.index.get_indexer(shown)
+    cells = {name: [own[place] for place in places] for name, own in cells.items()}
+    _print_table(shown, cells, ("changes", [_said(text) for text in board.loc[shown, "changes"]]))
+    if len(shown) < len(board):
+        print("trials: how many ended with this model, the first of them is shown; --export FILE.csv has all trials")
     why = "" if scores.baseline() else ", the leader, because no trial here changes nothing"
     print(f"difference: of {compared} on {part}, to {base}{why}")
 
 
+def _shown(board: pd.DataFrame) -> list[str]:
+    """All trials; of many the best ones, trials that ended with the same model once."""
+    if len(board) <= FEW:
+        return list(board.index)
+    return list(board.index[~board["model_key"].fillna(board.index.to_series()).duplicated()][:FEW])
+
+
 def _print_classes(scores: Scores, part: str, metric: str) -> None:
     """One metric of each class of each trial."""
-    table = scores.of_classes(part, metric)
+    table = scores.of_classes(part, metric).loc[_shown(scores.board)]
     print(f"\n{metric} of each class, {part}")
     _print_table(table.index, {name: _marked(metric, table[name], scores.higher_is_better(metric)) for name in table})
 
@@ -96,21 +118,25 @@ def _print_verdicts(scores: Scores) -> None:
         return
     verdicts = dict(said.loc[said["against"] == board.index[0], ["trial", "verdict"]].itertuples(index=False))
     print(f"\nagainst the leader, {board.index[0]}, on validation:")
-    for trial in board.index[1:]:
+    for trial in _shown(board)[1:]:
         print(f"  {trial}: {verdicts.get(trial, 'not compared yet')}")
+    if len(board) > FEW:
+        words = Counter(verdicts.get(trial, "not compared yet").partition(":")[0] for trial in board.index[1:])
+        print(f"  of all {len(board) - 1}: {', '.join(f'{count} {word}' for word, count in words.most_common())}")
 
 
 def _print_warnings(bench: Bench, study: Study, results: Results, scores: Scores) -> None:
     """What to know before reading much into a row, and which trials are in none."""
     states = {state.trial.name: state for state in plan.trial_states(bench, study)}
-    lines = [f"{trial}: {_said(text)}" for trial, text in scores.board["remarks"].items() if _said(text)]
+    remarks = scores.board.loc[_shown(scores.board), "remarks"]
+    lines = [f"{trial}: {_said(text)}" for trial, text in remarks.items() if _said(text)]
     old: dict[str, list[str]] = {}
     for trial in scores.board.index:
         if trial not in states:
             old.setdefault("no file declares it any more", []).append(trial)
         elif states[trial].state == "stale":
             old.setdefault(f"stale, {states[trial].why}", []).append(trial)
-    lines += [f"{', '.join(trials)}: {why}" for why, trials in old.items()]
+    lines += [f"{_named(trials)}: {why}" for why, trials in old.items()]
     if lines:
         print()
     for line in lines:
@@ -119,7 +145,13 @@ def _print_warnings(bench: Bench, study: Study, results: Results, scores: Scores
         print(f"\n{note}")
     missing = [name for name in states if name not in set(results.leaderboard["trial"])]
     if missing:
-        print(f"\nwithout a result: {', '.join(missing)}")
+        print(f"\nwithout a result: {_named(missing)}")
+
+
+def _named(trials: Sequence[str]) -> str:
+    """Names, the first of many."""
+    more = f" and {len(trials) - NAMED} more" if len(trials) > NAMED else ""
+    return ", ".join(trials[:NAMED]) + more
 
 
 def _marked(name: str, values: pd.Series, higher: bool) -> list[str]:

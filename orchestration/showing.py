@@ -23,9 +23,24 @@ if TYPE_CHECKING:
 VOICE = logging.getLogger("nocturne")
 """What is said while work goes on; the command line shows it, the UI has it in the run's log."""
 
-BOARD = ["rank", "trial", "selection_value", "test_accuracy", "test_low", "test_high", "worst_class", "epochs"]
-BOARD_HEAD = {"selection_value": "validation", "test_accuracy": "test", "test_low": "from", "test_high": "to"}
-"""What fits beside each other on the page; SQL has the rest."""
+BOARD = {
+    "rank": "rank",
+    "trial": "trial",
+    "selection_value": "validation",
+    "test_accuracy": "test",
+    "test_low": "from",
+    "test_high": "to",
+    "test_si_sdr_improvement": "test, dB gained",
+    "test_si_sdr_improvement_low": "from, dB",
+    "test_si_sdr_improvement_high": "to, dB",
+    "worst_class": "worst_class",
+    "epochs": "epochs",
+    "verdict": "verdict",
+}
+"""What fits beside each other on the page where there is any of it; SQL has the rest."""
+
+ROWS = 50
+"""Trials that a table on the page shows; SQL has the rest."""
 
 PROGRESS_SECONDS = 5.0
 """A long step says how far it is this often."""
@@ -120,16 +135,21 @@ def trial(study: Study, noun: str, record: Record, found: bool) -> dict[str, Any
             shown["purpose"] = account["purpose"]
         if account.get("remarks"):
             shown["remarks"] = bullets(account["remarks"], "none")
+        if account.get("verdict"):
+            shown["verdict"] = account["verdict"]
         pictures = study.trial_pictures({"epochs": record.table("epochs")})
     else:
-        metrics, confusion = record.table("metrics"), record.table("confusion")
+        metrics = record.table("metrics")
         shown = {
             f"{row.part}_{row.metric}_{row.level}s": round(float(row.value), 4)
             for row in metrics[metrics["class"].isna()].itertuples()
             if row.value == row.value
         }
-        shown["classes"] = dg.MetadataValue.md(markdown(class_table(metrics)))
-        pictures = study.trial_pictures({"confusion": confusion})
+        if metrics["class"].notna().any():
+            shown["classes"] = dg.MetadataValue.md(markdown(class_table(metrics)))
+        pictures = study.trial_pictures(
+            {name: record.table(name) for name in ("confusion", "scores") if name in record.tables}
+        )
     return shown | {title: picture(png) for title, png in pictures.items()}
 
 
@@ -142,15 +162,21 @@ def class_table(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def leaderboard(study: Study, now: Results) -> dg.MaterializeResult:
-    """All trials in order, how sure the order is, and the study's own pictures."""
+    """The best trials in order, how sure the order is, what the settings bring, and the study's own pictures."""
     pictures = study.leaderboard_pictures(now)
-    remarks = [f"{row.trial}: {row.remarks}" for row in now.leaderboard.itertuples() if isinstance(row.remarks, str)]
+    board = now.leaderboard
+    remarks = [f"{row.trial}: {row.remarks}" for row in board.itertuples() if isinstance(row.remarks, str)]
+    there = [name for name in BOARD if name in board and board[name].notna().any()]
+    verdicts = now.comparisons[["trial", "verdict"]]
+    if len(verdicts) > ROWS:
+        verdicts = verdicts.set_index("trial").reindex(board["trial"].iloc[1 : ROWS + 1]).reset_index()
     return dg.MaterializeResult(
         metadata={
-            "leaderboard": dg.MetadataValue.md(markdown(now.leaderboard[BOARD].rename(columns=BOARD_HEAD))),
-            "against_the_leader": dg.MetadataValue.md(markdown(now.comparisons[["trial", "verdict"]])),
-            "remarks": bullets(remarks, "none"),
-            "trials": len(now.leaderboard),
+            "leaderboard": dg.MetadataValue.md(markdown(board[there].head(ROWS).rename(columns=BOARD))),
+            "against_the_leader": dg.MetadataValue.md(markdown(verdicts)),
+            "analysis": dg.MetadataValue.md(f"```\n{study.analysis(now)}\n```"),
+            "remarks": bullets(remarks[:ROWS], "none"),
+            "trials": len(board),
             **{title: picture(png) for title, png in pictures.items()},
         }
     )
