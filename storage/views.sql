@@ -395,7 +395,8 @@ WITH newest AS (
 )
 SELECT
     newest.study, newest.trial, newest.attempt, newest.status, newest.epochs_done + 1 AS epoch,
-    string_split(newest.error, chr(10))[1] AS error, newest.ended,
+    coalesce(string_split(newest.error, chr(10))[1], 'it ended without a word: killed, or the power went') AS error,
+    newest.ended,
     coalesce(trials.status = 'finished', false) AS has_result
 FROM newest
 LEFT JOIN trials USING (study, trial)

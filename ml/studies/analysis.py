@@ -162,7 +162,7 @@ def _failed(results: Results) -> Iterable[str]:
         return ["  none"]
     lines = []
     for row in failures.head(FAILED).itertuples():
-        error = textwrap.shorten(str(row.error or "it ended without a word"), 200, placeholder=" …")
+        error = textwrap.shorten(str(row.error), 200, placeholder=" …")
         known = row.epoch is not None and row.epoch == row.epoch and not error.startswith("epoch ")
         epoch = f", epoch {int(row.epoch)}" if known else ""
         older = " (an older result stands)" if row.has_result else ""

@@ -90,7 +90,7 @@ def _failed(results: Results) -> list[dict[str, Any]]:
             "status": row.status,
             "failed_in_epoch": None if pd.isna(row.epoch) else int(row.epoch),
             "model_path": None,
-            "error": row.error if isinstance(row.error, str) else "it ended without a word",
+            "error": row.error,
         }
         for row in failures.itertuples()
     ]

@@ -151,7 +151,7 @@ def _failed(results: Results) -> list[str]:
         return []
     lines = ["Failed:"]
     for row in failures.head(NAMED).itertuples():
-        lines += _wrapped(f"  {row.trial}: ", textwrap.shorten(str(row.error or row.status), 200, placeholder=" …"))
+        lines += _wrapped(f"  {row.trial}: ", textwrap.shorten(str(row.error), 200, placeholder=" …"))
     return lines + ([f"  and {len(failures) - NAMED} more"] if len(failures) > NAMED else [])
 
 
