@@ -22,7 +22,7 @@ from ml.models.hub import ModelUnavailable
 from ml.models.saved import save_model
 from tests.ml.data.sounds import halve, write
 from tests.ml.inference.asked import asked
-from tests.ml.inference.small import PROCESSOR, small_denoiser, sounding
+from tests.ml.inference.small import PROCESSOR, last_layer, small_denoiser, sounding
 
 RATE = 44_100
 
@@ -34,7 +34,7 @@ def denoiser() -> Denoiser:
 def silent_denoiser() -> Denoiser:
     """It hears no noise anywhere: what goes out is what came in."""
     model = small_denoiser()
-    model.noise.weight.data.zero_()
+    last_layer(model).weight.data.zero_()
     return Denoiser(model, RATE, PROCESSOR)
 
 
@@ -121,7 +121,7 @@ def test_titles_stay(tmp_path: Path) -> None:
 
 def test_what_is_too_loud_is_cut_and_counted(tmp_path: Path) -> None:
     loud = Denoiser(small_denoiser(), RATE, PROCESSOR)
-    loud.model.noise.weight.data.mul_(1_000)
+    last_layer(loud.model).weight.data.mul_(1_000)
     source = write(tmp_path / "a.wav", sounding(5_000).T, rate=RATE)
     assert "values were beyond full scale" in denoised(source, tmp_path / "b.wav", loud)[0]
 

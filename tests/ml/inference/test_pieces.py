@@ -24,7 +24,7 @@ def test_pieces_are_what_one_pass_over_the_whole_gives(samples: int) -> None:
 
     said = denoise_signal(model, sound, PROCESSOR, piece=2_048)
 
-    assert np.abs(expected - sound).max() > 0.01  # it does something
+    assert samples < 1_000 or np.abs(expected - sound).max() > 0.02  # it does something
     np.testing.assert_allclose(said, expected, atol=2e-6)
     assert denoise_signal(model, sound[0], PROCESSOR).shape == (samples,)
 
