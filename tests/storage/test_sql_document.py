@@ -7,7 +7,7 @@ import pytest
 
 from storage.lab import Lab
 from storage.results import publish, query
-from tests.storage import night
+from tests.storage import grid, night
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sql.md"
 QUERIES = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -19,6 +19,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     lab = Lab.open(tmp_path_factory.mktemp("document") / "lab")
     night.write_night(lab)
     night.write_experiments(lab)
+    grid.write_grid(lab, diverge=["bs16_lr0.0005_ep50"])
     assert publish(lab).published
     return lab
 
@@ -61,3 +62,16 @@ def test_pictures_are_counted_in_files(lab: Lab) -> None:
     assert answer.loc["angry", ["files", "pictures", "clips", "minutes_of_clips"]].tolist() == [7, 6, 1, 0.2]
     assert answer.loc["disgusted", "files"] == 3 and answer["minutes_of_clips"].isna().sum() == 2
     assert answer.loc["angry", "times_the_smallest"] == 2.3
+
+
+def test_epochs_that_were_trained_are_held_against_those_that_were_needed(lab: Lab) -> None:
+    (row,) = query(lab, next(sql for sql in QUERIES if "AS needed_alone" in sql)).to_dict("records")
+    needed = sum(len(grid.curve(point)[1]) for name, point in grid.points().items() if name != "bs16_lr0.0005_ep50")
+    assert (row["trained"], row["needed_alone"]) == (2 * 8, needed)
+    assert row["times_fewer"] == pytest.approx(needed / 16, abs=0.05)
+
+
+def test_before_and_after_differ_by_what_was_gained(lab: Lab) -> None:
+    answer = query(lab, next(sql for sql in QUERIES if "AS before" in sql))
+    assert len(answer) == 4 * grid.SPEAKERS - 1, "the silent file has no row"
+    assert answer["before"].tolist() == [5.0] * len(answer) and answer["gained"].is_monotonic_increasing
