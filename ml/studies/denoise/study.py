@@ -162,6 +162,12 @@ class DenoiseStudy(Study):
 
         return summary(results)
 
+    def analysis(self, results: Results) -> str:
+        from ml.studies.analysis import analysis
+        from ml.studies.denoise.verdicts import overall
+
+        return analysis(results, overall(results))
+
     def add_commands(self, app: typer.Typer, find_model: FindModel) -> None:
         from ml.studies.denoise.commands import add
 

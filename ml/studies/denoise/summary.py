@@ -26,8 +26,14 @@ CERTAIN = 0.05
 NAMED = 5
 """Trials that are named where there may be many."""
 
-UNITS = {"si_sdr": " dB", "snr": " dB", "snr_in": " dB", "stoi": "", "pesq": ""}
-"""Scores that are told of the winner beside its gain, and their units."""
+TOLD = {
+    "si_sdr": "SI-SDR {:.1f} dB",
+    "snr_in": "SNR before {:.1f} dB",
+    "snr": "SNR after {:.1f} dB",
+    "stoi": "STOI {:.3f}",
+    "pesq": "PESQ {:.2f}",
+}
+"""Scores that are told of the winner beside its gain."""
 
 
 def summary(results: Results) -> str:
@@ -85,7 +91,7 @@ def _gained(results: Results, own: pd.DataFrame, trial: str, part: str) -> list[
         worse = int((files["value"] < 0).sum())
         spoilt = f"; {_count(worse, 'file')} became worse" if worse else ""
         lines += _wrapped("  ", f"least gained: {least['value']:+.1f} dB, {least['path']}{spoilt}")
-    others = [f"{name} {own.loc[name, 'value']:.3g}{unit}" for name, unit in UNITS.items() if name in own.index]
+    others = [words.format(own.loc[name, "value"]) for name, words in TOLD.items() if name in own.index]
     if others:
         lines.append(f"  on average {', '.join(others)}")
     if "silent_references" in own.index:
