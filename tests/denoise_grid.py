@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,3 +158,27 @@ def digest(model: nn.Module) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         found.update(name.encode() + tensor.detach().to(torch.float64).contiguous().numpy().tobytes())
     return found.hexdigest()
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "batch_size": (8, 12, 24),
+    "lr": (3e-3, 1e-2, 3e-2),
+    "optimizer": ("adam", "adamw"),
+    "scheduler_patience": (0, 1, 2),
+    "scheduler_factor": (0.5, 0.3, 0.1),
+    "epochs": (5, 8, 12),
+    "early_stop": (2, 3, 5),
+}
+TINY: dict[str, Any] = {
+    "model": {"channels": [8, 16], "kernel": 5},
+    "mix": {"segment_seconds": 0.032, "windows_per_epoch": 24, "validation_windows": 8, "snr_db": [0.0, 5.0]},
+}
+
+
+def small_grid() -> list[Trial]:
+    """Three values on each of the seven axes of the full grid (of optimizers there are two), scaled to few epochs."""
+    found = []
+    for values in itertools.product(*AXES.values()):
+        said = dict(zip(AXES, values, strict=True))
+        found.append(trial("_".join(map(str, values)), TINY, said))
+    return found
