@@ -62,7 +62,7 @@ def denoise_files(denoiser: Denoiser, plan: Plan, tell: Tell) -> list[str]:
     for number, (source, target) in enumerate(plan.files, 1):
         began = time.monotonic()
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make(target.parent)
             notes = denoise_file(denoiser, source, target, _pacing(source, tell))
         except (Unreadable, OSError) as problem:
             reason = problem.strerror or str(problem) if isinstance(problem, OSError) else str(problem)
@@ -71,11 +71,18 @@ def denoise_files(denoiser: Denoiser, plan: Plan, tell: Tell) -> list[str]:
             continue
         except CannotWrite as problem:
             left = len(plan.files) - number
-            failed.append(f"{shown(source)}: {problem}" + (f"; {left} more were not begun" if left else ""))
+            failed.append(f"{shown(source)}: {problem}" + (f"; {left} more not begun" if left else ""))
             break
         said = "".join(f"; {note}" for note in notes)
         tell(f"{number} of {len(plan.files)}: {shown(target)} in {time.monotonic() - began:.1f} s{said}")
     return failed
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise CannotWrite(f"{shown(folder)}: cannot be made: {problem.strerror}; use another -o") from None
 
 
 def shown(path: Path) -> str:

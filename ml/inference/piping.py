@@ -11,8 +11,8 @@ from ml.inference.pcm import FORMATS, Samples, arriving, sender
 if TYPE_CHECKING:
     from ml.inference.live import Live
 
-AT_ONCE = 2**16
-"""Bytes that are read at most before they are answered: what a pipe of Linux holds."""
+AT_ONCE = 2**13
+"""Bytes that are read at most before they are answered: what waits is answered bit by bit too."""
 TOLD_AFTER_SECONDS = 5.0
 """Of sound, before it is said that the processor is too slow for it: the first blocks are slower."""
 

@@ -76,14 +76,14 @@ def add(app: typer.Typer, find_model: FindModel) -> None:
 
 
 def _denoise_files(inputs: list[Path], out: Path, overwrite: bool, opened: Callable[[], Denoiser]) -> int:
-    from ml.inference.batch import denoise_files, plan_files
+    from ml.inference.batch import denoise_files, plan_files, shown
 
     if out.exists() and not out.is_dir():
-        raise ConfigError(f"-o {out}: is a file; name a folder")
+        raise ConfigError(f"-o {shown(out)}: is a file; name a folder")
     plan = plan_files(inputs, out, overwrite=overwrite)
     if plan.there:
         said = "1 file is" if len(plan.there) == 1 else f"{len(plan.there)} files are"
-        print(f"{said} in {out} already and stay as they are (--overwrite writes them again)")
+        print(f"{said} in {shown(out)} already and stay as they are (--overwrite writes them again)")
     failed = list(plan.failed)
     if plan.files:
         denoiser = opened()
@@ -168,7 +168,7 @@ def _open(find_model: FindModel, model: str | None, device: str, threads: int | 
         config = MachineConfig(device=device, precision="fp32", threads=threads)  # type: ignore[arg-type]
     except ValidationError:
         raise ConfigError(f"--device {device}: there are auto, cpu, cuda, and cuda:1 for a second card") from None
-    folder = find_model(model)
+    folder = _folder(find_model, model)
 
     import torch
 
@@ -177,10 +177,18 @@ def _open(find_model: FindModel, model: str | None, device: str, threads: int | 
 
     machine = resolve_machine(config)
     torch.set_num_threads(machine.threads)
+    torch.backends.cudnn.allow_tf32 = False
     try:
         return open_denoiser(folder, machine)
     except ModelUnavailable as problem:
         raise ConfigError(str(problem)) from None
+
+
+def _folder(find_model: FindModel, model: str | None) -> Path:
+    """A folder is used as it is, without any lab; everything else is known by `find_model`."""
+    if model is not None and (model.startswith(("/", ".", "~")) or (Path(model) / "config.json").is_file()):
+        return Path(model).expanduser()
+    return find_model(model)
 
 
 def _tell(sentence: str) -> None:

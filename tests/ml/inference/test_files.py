@@ -164,6 +164,15 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     assert lying(tmp_path / "out") == []
 
 
+def test_where_nothing_can_be_written_nothing_more_is_begun(tmp_path: Path) -> None:
+    sources = [write(tmp_path / name, sounding(5_000).T, rate=RATE) for name in ("a.wav", "b.wav")]
+    plan = plan_files(sources, tmp_path / "a.wav" / "out", overwrite=False)
+    told: list[str] = []
+    failed = denoise_files(denoiser(), plan, told.append)
+    assert len(failed) == 1 and "cannot be made" in failed[0] and "1 more not begun" in failed[0]
+    assert told == []
+
+
 def names(plan: Plan, below: Path) -> list[str]:
     return [target.relative_to(below).as_posix() for _, target in plan.files]
 
