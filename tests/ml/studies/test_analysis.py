@@ -72,7 +72,7 @@ def test_overfitting_and_statistics(of_grid: Results) -> None:
     assert said[3].startswith("stopped early: 0 of 8 trials; epochs on average 40.0 of 40.0 planned")
     said = section(text, "STATISTICS")
     assert said[0] == "trials 8, different models 7"
-    assert said[2] == "time: 8.0 min if each trial had run alone, 0.4 min spent"
+    assert said[2] == "time: 8.0 min if each trial had run alone, 24 s spent"
 
 
 def test_a_study_that_is_no_grid_is_analysed_as_far_as_it_goes(tmp_path: Path) -> None:

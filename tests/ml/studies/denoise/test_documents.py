@@ -84,7 +84,7 @@ def test_the_summary_tells_who_is_as_good_and_how_certain_that_is(results: Resul
 def test_the_summary_tells_what_it_took_and_what_failed(results: Results) -> None:
     text = summary(results)
     assert "Trained: 18 epochs; each trial alone would have trained 320, 17.8 times fewer" in text
-    assert "Time: 0.5 minutes spent; each trial alone, one after the other, 8.0 minutes" in text
+    assert "Time: 27 seconds spent; each trial alone, one after the other, 8.0 minutes" in text
     assert "  8 trials: 8 good, 0 fair, 0 trouble." in text
     assert f"  {DIVERGED}: epoch 4: the loss of step 17 is nan" in text
     assert "  killed: it ended without a word: killed, or the power went" in text
