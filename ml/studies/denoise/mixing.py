@@ -21,7 +21,7 @@ from ml.data.windows import shuffled
 from ml.features.waveforms import WaveformStore
 from ml.studies.denoise.chances import chances
 from ml.studies.denoise.material import Material, Stretches, material_of
-from ml.studies.denoise.radio import Radio, RadioConfig
+from ml.studies.denoise.radio import Decibels, Radio, RadioConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,12 +31,16 @@ SILENT = 1e-3
 """Level (root mean square, full scale = 1) below which a clean recording is silent: its noise is set against this."""
 
 
+JUDGED_SECONDS = 600.0
+"""Of a recording that are judged as a whole: the first ten minutes, because hours would not fit into memory."""
+
+
 class MixConfig(Config):
     """What noisy sound is made of; one for all trials of a lab, for they are compared on it."""
 
     segment_seconds: float = Field(default=1.0, gt=0, le=60)
     """Length of the windows that are trained on; shorter recordings end in silence."""
-    snr_db: tuple[float, ...] = Field(default=(0.0, 5.0, 10.0, 15.0), min_length=1)
+    snr_db: tuple[Decibels, ...] = Field(default=(0.0, 5.0, 10.0, 15.0), min_length=1)
     """How far the noise lies below the clean recording, in dB; each equally often. No effect on given pairs."""
     level_db: float = Field(default=0.0, ge=0, le=40)
     """Clean and noisy sound of training are made up to this many dB louder or softer together, so that the network
@@ -91,6 +95,7 @@ class Mixtures:
 
         self._mix, self._seed, self._device = mix, seed, torch.device(device)
         self._length = mix.samples(store.config.sample_rate)
+        self._most = round(JUDGED_SECONDS * store.config.sample_rate)
         self._samples = _Samples(store.samples, self._device)
         self._radio = Radio(mix.radio, store.config.sample_rate, self._device) if mix.radio else None
         self._parts = {part: material_of(part, split, store) for part in ("train", "validation", "test")}
@@ -140,14 +145,15 @@ class Mixtures:
         return self._mixed(self._parts["validation"], _Drawn(name=whole.name, **chosen))
 
     def files(self, part: str) -> Iterator[WholeFile]:
-        """The recordings of `part` as a whole, each mixed with one noise of the same part, repeated to its length."""
+        """The recordings of `part` as a whole (their first ten minutes), each mixed with one noise of the same part,
+        repeated to its length."""
         material = self._parts[part]
         name = f"files,{self._mix.seed}"
         for number in range(len(material)):
             item = np.array([number])
             noise, start = self._noise_of(material, chances(name, item, 2))
             drawn = _Drawn(item, np.zeros(1, np.int64), noise, start, self._snr_of(item), np.zeros(1), name, item)
-            length = int(material.clean.length[number])
+            length = min(int(material.clean.length[number]), self._most)
             noisy, clean = (one[0].cpu().numpy() for one in self._mixed(material, drawn, length))
             path, group = material.recordings.iloc[number][["path", "group"]]
             yield WholeFile(path, group, clean, noisy, _snr(clean, noisy))

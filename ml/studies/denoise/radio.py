@@ -7,7 +7,7 @@ phase slips now and then, which is heard as a click (Rice, Noise in FM Receivers
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -28,6 +28,9 @@ DRAWN = 2
 """Numbers per item that are drawn beside those of the clicks: how strong the hiss is, and where in the bank it is."""
 
 
+Decibels = Annotated[float, Field(ge=-60, le=120)]
+
+
 class RadioConfig(Config):
     """How the receiver spoils the noisy sound; the clean sound stays what was sent."""
 
@@ -35,7 +38,7 @@ class RadioConfig(Config):
     """Lower edge of what is received, in Hz."""
     high_hz: float = Field(default=15_000.0, gt=0)
     """Upper edge of what is received, in Hz: 15,000 for broadcasting, 3,000 for speech radio."""
-    hiss_snr_db: tuple[float, float] = (15.0, 35.0)
+    hiss_snr_db: tuple[Decibels, Decibels] = (15.0, 35.0)
     """How far the hiss lies below the recording, in dB: drawn evenly between the two for each item."""
     clicks_per_second: float = Field(default=2.0, ge=0, le=200)
     """Clicks on average; 0 makes none."""

@@ -38,7 +38,7 @@ def take(source: Path, settings: DenoiseSettings, known: pd.DataFrame | None, pr
     files = found.files
     if "noisy" in said.classes:
         files = mark_pairs(files, "clean", "noisy")
-        notes += _notes_on_pairs(source, files, said)
+        notes += _notes_on_pairs(source, files, said, notes)
     notes += [note for note in found.notes if not _is_of(note, unused, settings.inventory)]
     return Inventory(files, notes + _notes_on_lengths(files, settings) + _notes_on_rates(files, settings))
 
@@ -105,7 +105,7 @@ def _is_of(note: str, unused: set[str], said: InventoryConfig) -> bool:
     return words.startswith("not a class") and said.names.means(PurePosixPath(folder).name) in unused
 
 
-def _notes_on_pairs(source: Path, files: pd.DataFrame, said: InventoryConfig) -> list[str]:
+def _notes_on_pairs(source: Path, files: pd.DataFrame, said: InventoryConfig, before: list[str]) -> list[str]:
     marked = files[files["problem"].str.contains(MARK, regex=False)]
     refused = marked[marked["state"] == "rejected"]
     usable = int(((files["state"] != "rejected") & (files["label"] == "noisy")).sum())
@@ -115,7 +115,7 @@ def _notes_on_pairs(source: Path, files: pd.DataFrame, said: InventoryConfig) ->
         raise SourceError(
             f"{source}: {usable} pairs of clean/ and noisy/ can be used, {rejected} of {len(files)} files cannot: "
             f"more than the share of {said.max_rejected_share:g} at which it stops on purpose (`max_rejected_share`). "
-            f"A noisy file belongs to the clean file of the same name. The first: {first}"
+            f"A noisy file belongs to the clean file of the same name. {'; '.join([*before, f'The first: {first}'])}"
         )
     notes = [f"{usable} pairs of clean/ and noisy/ are used as they are, nothing is mixed"]
     if len(refused):

@@ -223,6 +223,21 @@ def test_whole_files_are_mixed_once_and_for_all() -> None:
     assert all(np.array_equal(one.noisy, other.noisy) for one, other in zip(files, again, strict=True))
 
 
+def test_of_hours_the_first_minutes_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml.studies.denoise.mixing.JUDGED_SECONDS", 1.5)
+    recordings = folders()
+    for file in mixtures(recordings).files("test"):
+        assert len(file.clean) == len(file.noisy) == min(len(recordings[file.path]), 1.5 * RATE)
+
+
+def test_sound_stays_float32_where_products_are_computed_in_bf16() -> None:
+    mixed = mixtures(**CHANGED)
+    plain = mixed.batch(mixed.order(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = mixed.batch(mixed.order(1))
+    assert all(torch.equal(*both) and both[0].dtype == torch.float32 for both in zip(plain, found, strict=True))
+
+
 def test_without_a_test_part_there_are_no_files_of_it() -> None:
     assert list(mixtures(folders(parts=("train", "validation"))).files("test")) == []
 
@@ -309,7 +324,17 @@ def test_clean_sound_with_nothing_beside_it_is_refused() -> None:
         mixtures(recordings)
 
 
-@pytest.mark.parametrize("wrong", [{"snr_db": []}, {"segment_seconds": 0.0}, {"windows_per_epoch": 0}, {"snr": [1]}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"snr_db": []},
+        {"snr_db": [float("inf")]},
+        {"snr_db": [-100.0]},
+        {"segment_seconds": 0.0},
+        {"windows_per_epoch": 0},
+        {"snr": [1]},
+    ],
+)
 def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         MixConfig.model_validate(wrong)

@@ -157,6 +157,14 @@ def test_where_most_pairs_are_not_whole_it_stops(tmp_path: Path) -> None:
     assert "of the same name" in str(raised.value) and "'clean/sb.wav'" in str(raised.value)
 
 
+def test_a_test_part_of_pairs_beside_noise_to_train_with_is_explained(tmp_path: Path) -> None:
+    put(tmp_path / "train" / "clean", *NAMES)
+    put(tmp_path / "train" / "noise", "a.wav")
+    put_pairs(tmp_path, "x.wav", part="test")
+    with pytest.raises(SourceError, match=r"1 files are not used, because noisy/ is there.*Take noisy/ out"):
+        taken(tmp_path)
+
+
 def test_a_pair_lies_in_one_part_even_where_names_are_numbers(tmp_path: Path) -> None:
     put_pairs(tmp_path, *(f"{number:03d}.wav" for number in range(12)))
     found = taken(tmp_path)
