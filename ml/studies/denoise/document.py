@@ -97,9 +97,9 @@ def _failed(results: Results) -> list[dict[str, Any]]:
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of the training in the words of before, and the seed."""
+    """All settings of the training in the words of before; then the seed, and the network with its own."""
     training = {WORDS.get(name, name): value for name, value in config.get("training", {}).items()}
-    return training | ({"seed": config["seed"]} if "seed" in config else {})
+    return training | {name: config[name] for name in ("seed", "model") if name in config}
 
 
 def _write_models(folder: Path, models: Mapping[str, Path]) -> list[Path]:
