@@ -22,6 +22,9 @@ ENOUGH = 8
 COVERED = 0.9
 """Share of the points of a grid that have a trial, from which on odd values of a few other trials are left aside."""
 
+RARE = 0.5
+"""A value is rare that so few trials have, beside what each value of its setting has on average."""
+
 LARGEST = 50_000
 """Points of a grid that are computed at most."""
 
@@ -75,14 +78,21 @@ def _grid(points: Sequence[Mapping[str, Any]], values: np.ndarray) -> _Grid | No
 
 
 def _nearly_whole(table: pd.DataFrame) -> np.ndarray:
-    """Which trials to use: all, or at least half of them that fill a smaller grid."""
+    """Which trials to use: all, or at least half of them that fill a smaller grid, without those of rare values."""
     kept = np.ones(len(table), dtype=bool)
     while kept.any() and kept.sum() * 2 >= len(table):
         own = table[kept]
         levels = _levels(own)
         if len(own.drop_duplicates()) >= COVERED * _size(levels):
             return kept
-        rare = [(int((own[name] == value).sum()), name, value) for name, known in levels.items() for value in known]
+        rare = [
+            (count, name, value)
+            for name, known in levels.items()
+            for value in known
+            if (count := int((own[name] == value).sum())) < RARE * len(own) / len(known)
+        ]
+        if not rare:
+            break
         _, name, value = min(rare)
         kept = kept & (table[name] != value).to_numpy()
     return np.ones(len(table), dtype=bool)

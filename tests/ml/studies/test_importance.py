@@ -78,6 +78,22 @@ def test_few_trials_of_another_grid_do_not_blur_a_whole_one() -> None:
     assert importance(points[:-3], list(losses.values())[:-3])["whole"].sum() == 0, "three failed"
 
 
+def test_a_trial_in_eight_that_failed_costs_no_value_of_a_setting() -> None:
+    losses = simulated(0)
+    kept = [name for number, name in enumerate(losses) if number % 8 and number % 5]
+    found = importance([grid.points(grid.FULL)[name] for name in kept], [losses[name] for name in kept])
+    assert len(found) == 7 and (found["trials"] == len(kept)).all() and not found["whole"].any()
+
+
+def test_the_default_beside_the_quick_grid_does_not_blur_it() -> None:
+    points = list(grid.points(grid.SMALL).values())
+    values = [0.1 * point["training.epochs"] for point in points]
+    other = {"training.batch_size": 8, "training.lr": 1e-4, "training.epochs": 75}
+    found = importance([*points, other], [*values, 99.0])
+    assert found["whole"].all() and (found["trials"] == 8).all()
+    assert found.loc[0, "setting"] == "training.epochs" and found.loc[0, "main"] == pytest.approx(1)
+
+
 def test_where_nothing_can_be_said_nothing_is() -> None:
     eight = [dict(zip("abc", values, strict=True)) for values in itertools.product((0, 1), repeat=3)]
     assert not len(importance(eight, [1.0] * 8)), "all alike"
