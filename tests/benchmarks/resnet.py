@@ -46,7 +46,7 @@ from ml.training.machine import MachineConfig, processor_has_bf16, processors, r
 from ml.training.optimizers import adamw
 from tests.benchmarks.features import content_hash
 from tests.benchmarks.pictures import encoded
-from tests.benchmarks.training import Table
+from tests.benchmarks.table import Table
 from tests.ml.models.written_out import as_written_out
 from tests.ml.training.shelf import FolderShelf
 

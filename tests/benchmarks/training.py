@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from ml.training.engine import EpochNote, Machine, Recipe, train
 from ml.training.keys import epoch_seed
 from ml.training.machine import MachineConfig, measure_threads, processor_has_bf16, processors, resolve_machine
 from ml.training.optimizers import adamw
+from tests.benchmarks.table import Table, medians
 from tests.ml.training.shelf import FolderShelf
 
 WINDOW, FBANK = WindowConfig(), FbankConfig()
@@ -37,33 +37,6 @@ QUOTED = 1 + int(WINDOW.seconds * 48_000) // 512
 LAYERS, BATCH = 2, 2
 """AST in base width, but with these few layers and windows, so that a step on a processor takes part of a second."""
 LABELS = ("APPLAUSE", "MUSIC", "PUBLIC", "SPEECH", "TUNING")
-
-
-@dataclass
-class Table:
-    """What was measured so far, and whether all bounds were met."""
-
-    missed: int = 0
-
-    def row(self, what: str, value: float, unit: str, bound: float | None, at_least: bool = True) -> None:
-        said = ""
-        if bound is not None:
-            met = value >= bound if at_least else value <= bound
-            self.missed += not met
-            said = f"{'at least' if at_least else 'at most'} {bound:g}  {'met' if met else 'NOT MET'}"
-        print(f"  {what:<66} {value:8.3g} {unit:<6} {said}", flush=True)
-
-
-def medians(candidates: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
-    """Median processor seconds of each, in turns, so that a burst elsewhere hits all alike; the first one warms up."""
-    seconds: list[list[float]] = [[] for _ in candidates]
-    for turn in range(rounds + 1):
-        for candidate, own in zip(candidates, seconds, strict=True):
-            began = time.process_time()
-            candidate()
-            if turn:
-                own.append(time.process_time() - began)
-    return [statistics.median(own) for own in seconds]
 
 
 def ast_step(

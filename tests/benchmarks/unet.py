@@ -29,7 +29,7 @@ from ml.training.keys import epoch_seed
 from ml.training.machine import MachineConfig, processor_has_bf16, resolve_machine
 from ml.training.optimizers import adam
 from ml.training.waveform_losses import waveform_losses
-from tests.benchmarks.training import Table, medians
+from tests.benchmarks.table import Table, medians
 from tests.ml.models.unet_written_out import WrittenOut, as_written_out
 from tests.ml.training.shelf import FolderShelf
 
