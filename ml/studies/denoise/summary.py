@@ -113,10 +113,13 @@ def _alike(results: Results, board: pd.DataFrame) -> list[str]:
     best = board.iloc[0]
     against = results.comparisons
     against = against[against["against"] == best["trial"]].set_index("trial")
-    others = board[board["trial"].isin(against.index) & (board["model_key"] != best["model_key"])]
+    others = board[(board["trial"] != best["trial"]) & (board["model_key"] != best["model_key"])]
     others = others[~others["model_key"].fillna(others["trial"]).duplicated()]
     if not len(others):
         return ["No other model to compare it with yet."]
+    others = others[others["trial"].isin(against.index)]
+    if not len(others):
+        return ["Not compared with the other models yet; the leaderboard of the next run does that."]
     tests = against.loc[others["trial"]]
     ahead, chance = tests["difference"] > 0, tests["p_value"].astype(float)
     certain, alone = chance * len(tests) < CERTAIN, chance < CERTAIN

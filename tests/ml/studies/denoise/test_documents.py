@@ -81,6 +81,11 @@ def test_the_summary_tells_who_is_as_good_and_how_certain_that_is(results: Resul
     assert f"3 cannot be told apart from it: {', '.join(alike)}" in said
 
 
+def test_a_comparison_with_another_leader_is_none(results: Results) -> None:
+    older = results.comparisons.assign(against="a leader of before")
+    assert "Not compared with the other models yet" in summary(dataclasses.replace(results, comparisons=older))
+
+
 def test_the_summary_tells_what_it_took_and_what_failed(results: Results) -> None:
     text = summary(results)
     assert "Trained: 18 epochs; each trial alone would have trained 320, 17.8 times fewer" in text
