@@ -111,7 +111,9 @@ def _impact(impact: pd.DataFrame, results: Results, note: str) -> bytes:
             subset=["place", "loss"]
         )
         shift = np.random.default_rng(0).uniform(-0.2, 0.2, len(points))
-        axes.plot(points["place"] + shift, points["loss"], ".", ms=2, color="tab:gray", alpha=0.5)
+        axes.plot(
+            points["place"] + shift, points["loss"], ".", ms=2 if len(board) > 100 else 5, color="tab:gray", alpha=0.5
+        )
         axes.plot(range(len(rows)), rows["mean"], "-o", ms=4, color="tab:blue")
         axes.set_xticks(range(len(rows)), rows["value"], fontsize="x-small")
         axes.set_xlim(-0.5, len(rows) - 0.5)

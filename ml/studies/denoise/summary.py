@@ -139,6 +139,9 @@ def _alike(results: Results, board: pd.DataFrame) -> list[str]:
     ):
         if which.any():
             lines += _wrapped("  ", f"{int(which.sum())} {words}: {_named(tests.index[which])}")
+    recordings = int(tests["recordings"].max())
+    if 2 / 2**recordings >= CERTAIN:  # the sign-flip test's smallest answer
+        lines.append(f"  {_count(recordings, 'recording')} of validation: too few to be certain of any difference.")
     return lines
 
 

@@ -81,8 +81,11 @@ def test_the_summary_tells_who_is_as_good_and_how_certain_that_is(results: Resul
     assert f"3 cannot be told apart from it: {', '.join(alike)}" in said
 
 
-def test_a_comparison_with_another_leader_is_none(results: Results) -> None:
+def test_too_few_recordings_and_another_leader_are_said(results: Results) -> None:
     older = results.comparisons.assign(against="a leader of before")
+    few = results.comparisons.assign(recordings=4, p_value=0.125)
+    assert "4 recordings of validation: too few to be certain" in summary(dataclasses.replace(results, comparisons=few))
+    assert "too few to be certain" not in summary(results)
     assert "Not compared with the other models yet" in summary(dataclasses.replace(results, comparisons=older))
 
 
