@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FAILED, INTERRUPTED = 1, 130
 RATES = (4_000, 384_000)
 CHANNELS = 32
+LONGEST_BLOCK = 2**20
 
 
 def add(app: typer.Typer, find_model: FindModel) -> None:
@@ -111,8 +112,8 @@ def _check_stream(rate: int | None, channels: int | None, format: str | None, bl
         raise ConfigError(f"--channels {channels}: 1 to {CHANNELS} are understood")
     if format is not None and format not in FORMATS:
         raise ConfigError(f"--format {format}: there are {' and '.join(FORMATS)}")
-    if block is not None and block < 1:
-        raise ConfigError(f"--block {block}: at least 1 sample is answered at a time")
+    if block is not None and not 1 <= block <= LONGEST_BLOCK:
+        raise ConfigError(f"--block {block}: 1 to {LONGEST_BLOCK:,} samples are answered at a time")
 
 
 def _stream(

@@ -144,7 +144,7 @@ def test_a_processor_that_is_too_slow_is_said_once(folder: Path, monkeypatch: py
         (["--format", "mp3"], "--format mp3: there are s16le and f32le"),
         (["--rate", "12"], "--rate 12: 4,000 to 384,000 Hz"),
         (["--channels", "0"], "--channels 0: 1 to 32"),
-        (["--block", "0"], "--block 0: at least 1"),
+        (["--block", "0"], "--block 0: 1 to 1,048,576 samples"),
         (["--bypass", "--block", "9"], "leave out --model, --device and --block"),
         (["a.wav"], "leave out IN, -o and --overwrite"),
     ],
