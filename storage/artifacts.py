@@ -11,6 +11,7 @@ process per trial would spend minutes of the night on hashing the same features:
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -75,14 +76,13 @@ class Shelf:
                     _remove(building)
                     (building / "files").mkdir(parents=True)
                     note = write(building / "files")
-                    _seal(building, key, note or {})
+                    files = _seal(building, key, note or {})
                     durable.replace(building, place)
                 except BaseException:
                     with contextlib.suppress(OSError):
                         _remove(building)
                     raise
                 durable.sync_folder(self.folder)
-            files = durable.read_sealed(place / "manifest.json")["files"]
             read = {seen_lately.identity(place / "files" / name, entry["sha256"]) for name, entry in files.items()}
             _verified.update(read)
             seen_lately.note(self._seen / f"{key}.json", read)
@@ -177,9 +177,16 @@ class Shelf:
             self.sweep()
 
     def _keep_note(self, key: str) -> None:
+        manifest, place = self._place(key) / "manifest.json", self._notes / f"{key}.json"
         with contextlib.suppress(FileNotFoundError, durable.Damaged):
-            note = durable.read_sealed(self._place(key) / "manifest.json")["note"]
-            durable.write_sealed(self._notes / f"{key}.json", {"note": note})
+            note = durable.read_sealed(manifest)["note"]
+            # What it says is on the disk already: a second name is enough, where the drive knows such.
+            with contextlib.suppress(OSError):
+                place.unlink(missing_ok=True)
+                os.link(manifest, place)
+                durable.sync_folder(self._notes)
+                return
+            durable.write_sealed(place, {"note": note})
 
     def _verify(self, place: Path, seen: Path) -> None:
         try:
@@ -203,22 +210,20 @@ class Shelf:
         seen_lately.note(seen, read)
 
 
-def _seal(building: Path, key: str, note: dict[str, Any]) -> None:
+def _seal(building: Path, key: str, note: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Writes the manifest and puts all of it on the disk; SHA-256 and bytes of each file."""
     files = building / "files"
     paths = sorted(path for path in files.rglob("*") if path.is_file())
-    for path in paths:
-        durable.sync_file(path)
-    for folder in [*(path for path in files.rglob("*") if path.is_dir()), files]:
-        durable.sync_folder(folder)
-    manifest = {
-        "key": key,
-        "note": note,
-        "files": {
+    with durable.syncing([*paths, *(path for path in files.rglob("*") if path.is_dir()), files]):
+        said = {
             path.relative_to(files).as_posix(): {"sha256": durable.sha256_of(path), "bytes": path.stat().st_size}
             for path in paths
-        },
-    }
-    durable.write_sealed(building / "manifest.json", manifest)
+        }
+        manifest = building / "manifest.json"
+        manifest.write_bytes(durable.sealed({"key": key, "note": note, "files": said}))
+        with durable.syncing([manifest, building]):
+            pass
+    return said
 
 
 def _remove(folder: Path) -> None:

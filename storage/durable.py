@@ -15,7 +15,8 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ TEMPORARY = ".nocturne-"
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FULL_TEXTS = ("No space left on device", "File too large", "Disk quota exceeded", "not enough space on the disk")
+_AT_ONCE = 8
+"""Files that are flushed to the disk beside each other."""
 _REPLACE_TRIES = 20
 _REPLACE_PAUSE_SECONDS = 0.1
 
@@ -88,6 +91,20 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def syncing(paths: Iterable[Path]) -> Iterator[None]:
+    """Waits, at its end, until these files and folders are on the disk: all at once, and beside what is done within.
+
+    Disks write many things together in hardly more time than one.
+    """
+    paths = list(paths)
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        waiting = [pool.submit(sync_folder if path.is_dir() else sync_file, path) for path in paths]
+        yield
+        for each in waiting:
+            each.result()
+
+
 def replace(source: Path, target: Path) -> None:
     """`os.replace`, tried for two seconds where someone (a virus scanner, a reader on Windows) holds the file open."""
     for attempt in range(_REPLACE_TRIES):
@@ -121,17 +138,23 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> None:
 
 def write_sealed(path: Path, body: dict[str, Any]) -> None:
     """`body` as JSON with the SHA-256 of its own text, so that a damaged byte is noticed on reading."""
+    text = sealed(body)
+    write_beside(path, lambda beside: _write_bytes(beside, text))
+
+
+def sealed(body: dict[str, Any]) -> bytes:
+    """What `write_sealed` writes."""
     body = json.loads(json.dumps(body, default=_plain))
-    sealed = json.dumps({"sha256": _digest(body), "body": body}, ensure_ascii=False, indent=1)
+    text = json.dumps({"sha256": _digest(body), "body": body}, ensure_ascii=False, indent=1)
     # A file name on Linux may hold bytes that are no text; Python carries them as lone surrogates.
-    write_beside(path, lambda beside: _write_bytes(beside, sealed.encode("utf-8", "surrogatepass")))
+    return text.encode("utf-8", "surrogatepass")
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
     """The body that `write_sealed` wrote; `Damaged` when it is not what was written; FileNotFoundError when absent."""
     try:
-        sealed = json.loads(path.read_bytes())
-        body, digest = sealed["body"], sealed["sha256"]
+        said = json.loads(path.read_bytes())
+        body, digest = said["body"], said["sha256"]
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise Damaged(f"{path}: not readable as a sealed JSON file: {problem}") from problem
     if not isinstance(body, dict) or _digest(body) != digest:
