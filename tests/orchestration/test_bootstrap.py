@@ -92,6 +92,14 @@ def test_it_makes_the_environment_once_then_hands_over_with_arguments_and_folder
 
 @needs_uv
 @posix
+def test_nothing_is_compiled_anew_by_every_process_nor_written_beside_sources(house: Path) -> None:
+    assert nocturne(house, PYTHONDONTWRITEBYTECODE="1").returncode == 7
+    assert list((house / ".venv" / "bytecode").rglob("*.pyc"))
+    assert not [path for path in house.rglob("__pycache__") if ".venv" not in path.parts]
+
+
+@needs_uv
+@posix
 def test_a_changed_lock_file_is_synced_and_a_wrong_hash_refused(house: Path) -> None:
     assert nocturne(house).returncode == 7
     lock(house, "2.0")
