@@ -61,6 +61,13 @@ def test_what_is_no_number_and_what_is_no_candidate_tell_nothing() -> None:
     assert sorted(smart_order(mixed, {"t0": 1.0}, seed=0, lower_is_better=True)) == ["t1", "t2", "t3", "t4"]
 
 
+def test_results_that_are_all_alike_or_far_apart_break_nothing() -> None:
+    tried = list(POINTS)[::40]
+    for values in ([0.5] * len(tried), [1e30] * (len(tried) - 1) + [1e-30]):
+        order = smart_order(POINTS, dict(zip(tried, values, strict=True)), seed=0, lower_is_better=True)
+        assert len(order) == len(POINTS) - len(tried)
+
+
 def test_a_call_is_quick_however_many_are_finished() -> None:
     losses = simulated(0)
     smart_order(POINTS, dict(list(losses.items())[:20]), seed=0, lower_is_better=True)  # imports
