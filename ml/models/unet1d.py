@@ -55,7 +55,7 @@ class UNet1D(nn.Module):
             passed.append(frames)
         for fine in reversed(range(len(self.up))):
             frames = self.up[fine](_unfolded(self.widen[fine](frames), HALVING) + passed[fine])
-        # In bf16 the noise is rounded, not the sound: what the rounding leaves is 50 dB below the noise.
+        # In bf16 the noise is rounded, not the sound: what that leaves is 40 dB below the noise.
         noise = _unfolded(self.together(heard * self.share(frames).sigmoid()), self.config.fold)
         return waveforms.float() - noise[:, 0, 0, :samples].float()
 
