@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,10 +25,23 @@ ACROSS = 4
 
 def trial_pictures(tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
     """Those of the two pictures that the tables of a trial allow, by title."""
-    pictures = {"loss": _losses(tables["epochs"])} if "epochs" in tables else {}
+    pictures = {}
+    if "epochs" in tables:
+        drawn = tables["epochs"][["part", "metric", "epoch", "value"]]
+        pictures["loss"] = _drawn_once("loss", tuple(drawn.itertuples(index=False, name=None)))
     if "scores" in tables and len(files := before_and_after(tables["scores"])):
-        pictures["SI-SDR before and after"] = _gain(files, "")
+        points = files[["part", "before", "after"]]
+        pictures["SI-SDR before and after"] = _drawn_once("gain", tuple(points.itertuples(index=False, name=None)))
     return pictures
+
+
+@lru_cache(maxsize=64)  # of 36 trials that run together many have the same history, and most the same model
+def _drawn_once(which: str, rows: tuple[tuple[Any, ...], ...]) -> bytes:
+    import pandas as pd
+
+    if which == "loss":
+        return _losses(pd.DataFrame(list(rows), columns=["part", "metric", "epoch", "value"]))
+    return _gain(pd.DataFrame(list(rows), columns=["part", "before", "after"]), "")
 
 
 def leaderboard_pictures(results: Results) -> dict[str, bytes]:
