@@ -213,10 +213,7 @@ def main() -> int:
     except BrokenPipeError:  # the reader (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except typer.Abort:
-        print("\nnothing was started", file=sys.stderr)
-        return INTERRUPTED
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as problem:
@@ -235,13 +232,14 @@ def main() -> int:
 def _told(problem: Exception) -> tuple[str, int]:
     """What to say about `problem`, and the exit code."""
     from ml.config import ConfigError
+    from ml.models.hub import ModelUnavailable
     from ml.training.machine import MachineError
     from orchestration.resources import NotReady
     from storage.durable import LabFull
     from storage.lab import NotALab
     from storage.query import NoResults, QueryFailed
 
-    if isinstance(problem, NotReady | NoResults):
+    if isinstance(problem, NotReady | NoResults | ModelUnavailable):
         return str(problem), NOT_READY
     if isinstance(problem, ConfigError | NotALab | QueryFailed | MachineError):
         return str(problem), WRONG
