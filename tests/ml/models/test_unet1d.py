@@ -18,6 +18,8 @@ from ml.models.hub import ModelUnavailable
 from ml.models.saved import load_model, save_model, saved_extra
 from ml.models.unet1d import UNet1D, build_unet1d
 from ml.models.unet1d_config import UNet1DConfig
+from ml.training.optimizers import adamw
+from ml.training.state import load_state, save_state
 from tests.ml.models.unet_written_out import WrittenOut, as_written_out
 
 ROOT = Path(__file__).parents[3]
@@ -173,6 +175,30 @@ def test_narrow_networks_learn_in_channels_last_and_bf16(channels: tuple[int, ..
         optimizer.zero_grad()
         losses.append(loss.item())
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_training_goes_on_from_a_kept_state_as_if_it_had_never_stopped(tmp_path: Path, bf16: bool) -> None:
+    def fresh() -> tuple[UNet1D, torch.optim.Optimizer]:
+        model = build_unet1d(TINY, seed=1).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        return model, adamw(model, weight_decay=0.01)
+
+    def walk(model: UNet1D, optimizer: torch.optim.Optimizer, steps: range) -> None:
+        for step in steps:
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+                loss = (model(sound(8, 1000, seed=step)) - 0.5 * sound(8, 1000, seed=step)).square().mean()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+
+    whole, first, second = fresh(), fresh(), fresh()
+    walk(*whole, range(6))
+    walk(*first, range(3))
+    save_state(tmp_path, *first)
+    load_state(tmp_path, *second)
+    walk(*second, range(3, 6))
+    assert all(torch.equal(value, second[0].state_dict()[name]) for name, value in whole[0].state_dict().items())
 
 
 def test_what_can_be_said_of_it() -> None:
