@@ -13,7 +13,7 @@ import numpy as np
 
 RATE = 44_100
 """Hz."""
-SECONDS = 1.5
+SECONDS = 0.9
 """Of a file, about."""
 FILES = 2
 """That a voice, a song or a noise is cut into: they belong together."""
@@ -27,13 +27,13 @@ BROKEN = "przerwane nagranie.wav"
 def write_corpus(folder: Path, *, seed: int = 0, scale: float = 1.0) -> None:
     """Write clean/ and noise/ below `folder`; `scale` multiplies the number of voices, songs and recorded noises."""
     kinds: list[tuple[str, str, Callable[[np.random.Generator, np.ndarray], np.ndarray], int]] = [
-        ("clean", "voice", voice, 10),
-        ("clean", "song", song, 8),
-        ("noise", "hiss", hiss, 4),
-        ("noise", "rain", rain, 4),
-        ("noise", "whine", whine, 4),
-        ("noise", "fan", fan, 4),
-        ("noise", "scratches", scratches, 4),
+        ("clean", "voice", voice, 16),
+        ("clean", "song", song, 14),
+        ("noise", "hiss", hiss, 6),
+        ("noise", "rain", rain, 6),
+        ("noise", "whine", whine, 6),
+        ("noise", "fan", fan, 6),
+        ("noise", "scratches", scratches, 6),
     ]
     for kind, (place, name, sound, recordings) in enumerate(kinds):
         (folder / place).mkdir(parents=True, exist_ok=True)
