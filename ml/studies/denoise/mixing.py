@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 SILENT = 1e-3
 """Level (root mean square, full scale = 1) below which a clean recording is silent: its noise is set against this."""
 
-
 JUDGED_SECONDS = 600.0
 """Of a recording that are judged as a whole: the first ten minutes, because hours would not fit into memory."""
 

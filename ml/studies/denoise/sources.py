@@ -49,7 +49,9 @@ def divide(files: pd.DataFrame, settings: DenoiseSettings, frozen: pd.DataFrame 
         split = given_split(files, settings.split, frozen, leave_out_leaks=settings.leave_out_leaks)
     else:
         split = split_recordings(files, settings.split, frozen)
-    return _whole_pairs(split)
+    split = _whole_pairs(split)
+    _require_noise(split)
+    return split
 
 
 def leaks(files: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
@@ -172,3 +174,13 @@ def _whole_pairs(split: pd.DataFrame) -> pd.DataFrame:
             "there"
         )
     return whole
+
+
+def _require_noise(split: pd.DataFrame) -> None:
+    """Clean files of a part, even of the test alone, are of no use without noise of that part."""
+    have = split.groupby("part")["label"].agg(set)
+    for part in (part for part in have.index if have[part] == {"clean"}):
+        raise TooFewRecordings(
+            f"{part} has clean files and no noise to mix them with, and that of another part would not be unheard. "
+            f"Add noise of its own beside them, or take the folder of {part} away"
+        )

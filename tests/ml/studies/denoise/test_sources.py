@@ -198,6 +198,17 @@ def test_given_parts_are_taken_as_given(tmp_path: Path) -> None:
     }
 
 
+def test_a_given_part_without_noise_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    for part, clean, hum in (("train", "a.wav", "n.wav"), ("val", "b.wav", "m.wav")):
+        put(tmp_path / part / "clean", clean)
+        put(tmp_path / part / "noise", hum)
+    files = taken(tmp_path).files
+    assert set(divide(files, settings(), None)["part"]) == {"train", "validation"}
+    put(tmp_path / "test" / "clean", "c.wav")
+    with pytest.raises(TooFewRecordings, match="test has clean files and no noise"):
+        divide(taken(tmp_path, files).files, settings(), None)
+
+
 def test_a_pair_is_left_out_as_a_whole(tmp_path: Path) -> None:
     put_pairs(tmp_path, "a.wav", "b.wav", part="train")
     put_pairs(tmp_path, "x.wav", part="valid")
