@@ -33,7 +33,7 @@ LITTLE = SECONDS | {"train": (1, 0.1)}
 """So little to learn from that what is learnt is soon of no use elsewhere: trials stop early."""
 
 SMALL: dict[str, Any] = {
-    "model": {"channels": [8, 16], "kernel": 5},
+    "model": {"channels": [8, 16], "kernel": 5, "filters": 16},
     "mix": {"segment_seconds": 0.064, "windows_per_epoch": 64, "validation_windows": 24, "snr_db": [0.0, 5.0]},
     "training": {"evaluation_batch": 64},
 }
@@ -162,7 +162,7 @@ def digest(model: nn.Module) -> str:
 
 AXES: dict[str, tuple[Any, ...]] = {
     "batch_size": (8, 12, 24),
-    "lr": (3e-3, 1e-2, 3e-2),
+    "lr": (0.02, 0.1, 0.4),
     "optimizer": ("adam", "adamw"),
     "scheduler_patience": (0, 1, 2),
     "scheduler_factor": (0.5, 0.3, 0.1),
@@ -170,8 +170,8 @@ AXES: dict[str, tuple[Any, ...]] = {
     "early_stop": (2, 3, 5),
 }
 TINY: dict[str, Any] = {
-    "model": {"channels": [8, 16], "kernel": 5},
-    "mix": {"segment_seconds": 0.032, "windows_per_epoch": 24, "validation_windows": 8, "snr_db": [0.0, 5.0]},
+    "model": {"channels": [8, 16], "kernel": 5, "filters": 16},
+    "mix": {"segment_seconds": 0.032, "windows_per_epoch": 24, "validation_windows": 4, "snr_db": [0.0, 5.0]},
 }
 
 

@@ -23,6 +23,7 @@ import torch
 from ml.studies.denoise.config import DenoiseTrial
 from ml.studies.study import Trial
 from storage.artifacts import Shelf
+from tests.benchmarks import stage_tree
 from tests.denoise_grid import Told, digest, lesson_of, run, told
 from tests.ml.training.shelf import FolderShelf
 from tests.proofs import sharing
@@ -102,11 +103,11 @@ def test_alone_they_are_what_a_loop_written_by_hand_comes_to(alone: dict[str, To
 
 def test_the_forty_differ(alone: dict[str, Told]) -> None:
     """Else that they are equal to something would show nothing."""
-    assert len({said.weights for said in alone.values()}) > TRIALS // 4
+    assert len({said.weights for said in alone.values()}) > TRIALS // 5
     assert len({len(said.epochs) for said in alone.values()}) > 3
     stopped = sum(len(said.epochs) < GRID[name].config.training.epochs for name, said in alone.items())  # type: ignore[attr-defined]
     assert 0 < stopped < TRIALS
-    assert sum(rates(said) > 1 for said in alone.values()) > TRIALS // 4
+    assert sum(rates(said) > 1 for said in alone.values()) > TRIALS // 5
 
 
 @pytest.mark.parametrize("order", ["drawn", "shortest first", "longest first"])
@@ -182,7 +183,7 @@ class Fork:
 @pytest.fixture(scope="module")
 def fork(tmp_path_factory: pytest.TempPathFactory) -> Fork:
     root = tmp_path_factory.mktemp("fork")
-    for beginning in ("8_0.03_adam", "8_0.01_adam", "12_0.03_adam", "8_0.03_adamw"):
+    for beginning in ("8_0.1_adam", "8_0.4_adam", "12_0.1_adam", "8_0.1_adamw", "12_0.4_adamw"):
         pair = GRID[f"{beginning}_0_0.5_12_5"], GRID[f"{beginning}_2_0.5_12_5"]
         one, other = (run(trial, [], FolderShelf(root / trial.name), HEARD) for trial in pair)
         shared = sum(a.key == b.key for a, b in zip(one.history, other.history, strict=False))
@@ -226,3 +227,11 @@ def test_where_no_state_can_be_written_it_says_so_and_nothing_is_lost(tmp_path: 
     second = run(fork.other, family, states, HEARD)
     assert told(fork.other, second) == fork.alone
     assert second.epochs_trained == len(second.history) - fork.last_shared
+
+
+def test_the_benchmark_counts_what_is_shared_and_finds_no_difference() -> None:
+    made, alone = stage_tree.measure("quick", steady=True, sample=1, families=1)
+    assert (made.epochs_trained, made.epochs_alone, len(made.results)) == (50, 80, 2), "epochs 30 and 50, none stops"
+    assert (alone.trials, alone.different) == (1, 0) and alone.epochs in (30, 50)
+    assert made.left_states == 0 < made.peak_states < 5
+    assert made.seconds_alone > made.seconds_trained > 0
