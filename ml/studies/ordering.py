@@ -7,7 +7,8 @@ most is to be gained. It is told the results anew each time: nothing of it is ke
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def _suggested(
     """The one among `left` that optuna suggests; none where it suggests one that is finished."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # where results are alike it warns, and goes on
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.GPSampler(seed=seed + len(tried), n_startup_trials=1, deterministic_objective=True)
@@ -110,9 +111,23 @@ def _suggested(
     for number in _telling(costs, seed):
         params = {str(setting): int(value) for setting, value in enumerate(points[tried[number]])}
         study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=float(costs[number])))
-    asked = study.ask(space).params
+    with _one_thread():
+        asked = study.ask(space).params
     wanted = [asked[str(setting)] for setting in range(len(counts))]
     return [number for number in left if list(points[number]) == wanted][:1]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Matrices this small are computed many times slower by two threads, where something else is computing too."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _telling(costs: np.ndarray, seed: int) -> list[int]:
