@@ -13,7 +13,7 @@ nothing, and no trial knows of a tree. The latest state and the best so far are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ml.training.accounts import EpochNote
@@ -47,10 +47,10 @@ class Ending:
 
     def end(self, losses: Sequence[float]) -> int | None:
         """The epoch after which it ends, were `losses` its own; None where it goes on after all of them."""
-        best = 0
-        for epoch, loss in enumerate(losses, start=1):
-            if not best or loss < losses[best - 1]:
-                best = epoch
+        return self._end(_bests(losses))
+
+    def _end(self, bests: Sequence[int]) -> int | None:
+        for epoch, best in enumerate(bests, start=1):
             if epoch >= self.epochs or (self.early_stop is not None and epoch - best >= self.early_stop):
                 return epoch
         return None
@@ -75,12 +75,21 @@ def kept_for(siblings: Iterable[Ending], *, monitor: str = "loss") -> Keep:
     return keep
 
 
-def needed(siblings: Iterable[Ending], losses: Sequence[float], rates: Sequence[float]) -> frozenset[int]:
+def needed(siblings: Collection[Ending], losses: Sequence[float], rates: Sequence[float]) -> frozenset[int]:
     """The epochs whose states some of the `siblings` may need, on the path with these `losses` and `rates`."""
-    bests = _bests(losses)
-    followed = {sibling: _followed(sibling, losses, rates) for sibling in siblings}
-    ends = {epoch for sibling, epoch in followed.items() if sibling.end(losses[:epoch]) == epoch}
-    forks = _forks(followed, losses)
+    bests, own = _bests(losses), {fall: fall.rates(losses) for fall in {sibling.fall for sibling in siblings}}
+    alike = {fall: _alike(rates, said) for fall, said in own.items()}
+    ends: set[int] = set()
+    on = dict.fromkeys(own, 0)
+    """After how many epochs some whose rates fall so go on."""
+    for sibling in siblings:
+        fall = sibling.fall
+        end = sibling._end(bests[: alike[fall]])
+        if end is not None:
+            ends.add(end)
+        on[fall] = max(on[fall], alike[fall] if end is None else end - 1)
+    going = [{said[epoch] for fall, said in own.items() if epoch <= on[fall]} for epoch in range(1, len(losses) + 1)]
+    forks = frozenset(epoch for epoch, said in enumerate(going, start=1) if len(said) > 1)
     return forks | {bests[epoch - 1] for epoch in forks | ends}
 
 
@@ -92,20 +101,6 @@ def _bests(losses: Sequence[float]) -> list[int]:
     return bests
 
 
-def _followed(sibling: Ending, losses: Sequence[float], rates: Sequence[float]) -> int:
-    """How many epochs of the path are the sibling's own too: until its rate differs or it ends."""
-    own = sibling.fall.rates(losses)
-    alike = next((epoch for epoch, rate in enumerate(rates) if own[epoch] != rate), len(rates))
-    end = sibling.end(losses[:alike])
-    return alike if end is None else end
-
-
-def _forks(followed: dict[Ending, int], losses: Sequence[float]) -> frozenset[int]:
-    """Epochs after which two siblings that have not ended have different rates."""
-    going: dict[int, set[float]] = {}
-    for sibling, epochs in followed.items():
-        on = range(1, epochs if sibling.end(losses[:epochs]) else epochs + 1)
-        own = sibling.fall.rates(losses)
-        for epoch in on:
-            going.setdefault(epoch, set()).add(own[epoch])
-    return frozenset(epoch for epoch, rates in going.items() if len(rates) > 1)
+def _alike(rates: Sequence[float], own: Sequence[float]) -> int:
+    """How many of the first epochs have one and the same rate on both."""
+    return next((epoch for epoch, rate in enumerate(rates) if own[epoch] != rate), len(rates))
