@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SILENT = 1e-3
 """Level (root mean square, full scale = 1) below which a clean recording is silent: its noise is set against this."""
 
+LULL = 0.1
+"""Share of a noise recording's level that a stretch of it counts for at least, when a whole file is mixed with it."""
 JUDGED_SECONDS = 600.0
 """Of a recording that are judged as a whole: the first ten minutes, because hours would not fit into memory."""
 
@@ -188,11 +190,12 @@ class Mixtures:
         """One after the other, so that each is there equally often."""
         return np.asarray(self._mix.snr_db)[numbers % len(self._mix.snr_db)]
 
-    def _mixed(self, material: Material, drawn: _Drawn, length: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Noisy and clean (b, n); what would exceed full scale is made softer, both alike."""
+    def _mixed(self, material: Material, drawn: _Drawn, whole: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noisy and clean (b, n); what would exceed full scale is made softer, both alike. `whole`: so many samples
+        instead of a window."""
         import torch
 
-        length = length or self._length
+        length = whole or self._length
         own = drawn.recording
         clean = self._samples.take(material.clean, own, drawn.start, length)
         _silence_beyond(clean, material.clean.length[own] - drawn.start)
@@ -203,6 +206,9 @@ class Mixtures:
         else:
             noise = self._samples.take(material.other, drawn.noise, drawn.noise_start, length)
             loud = material.other.level[drawn.noise]
+            if whole:  # what is heard of the noise counts, but a lull in it is not made a storm
+                heard = noise.double().square().mean(1).sqrt().cpu().numpy()
+                loud = np.maximum(heard, LULL * loud)
             wanted = level * 10 ** (-drawn.snr_db / 20)
             noisy = torch.addcmul(clean, noise, self._column(np.divide(wanted, loud, where=loud > 0, out=0 * loud)))
         if self._radio:

@@ -216,11 +216,21 @@ def test_whole_files_are_mixed_once_and_for_all() -> None:
     for number, file in enumerate(files):
         assert file.clean.dtype == file.noisy.dtype == np.float32
         np.testing.assert_allclose(file.clean, recordings[file.path], atol=1e-6)
-        assert file.snr_db == pytest.approx((0.0, 20.0)[number % 2], abs=0.5)
+        assert file.snr_db == pytest.approx((0.0, 20.0)[number % 2], abs=0.02)
         own = 10 * np.log10(np.sum(file.clean**2) / np.sum((file.noisy - file.clean) ** 2))
         assert file.snr_db == pytest.approx(own, abs=1e-3)
     again = list(mixtures(recordings, snr_db=(0.0, 20.0), seed=7).files("test"))
     assert all(np.array_equal(one.noisy, other.noisy) for one, other in zip(files, again, strict=True))
+
+
+def test_a_lull_in_the_noise_is_not_made_a_storm() -> None:
+    recordings = folders(clean=40, noise=1)
+    recordings["test/noise/0"] = np.concatenate(
+        [sound(30.0, 1, level=1e-4), sound(60.0, 2), sound(30.0, 3, level=1e-4)]
+    )
+    found = [file.snr_db for file in mixtures(recordings, snr_db=(5.0,)).files("test")]
+    assert sum(abs(snr - 5.0) < 0.1 for snr in found) > 10, "what is heard of it counts"
+    assert sum(30 < snr < 50 for snr in found) > 5
 
 
 def test_of_hours_the_first_minutes_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
