@@ -157,7 +157,7 @@ def _named(trials: Sequence[str]) -> str:
 def _marked(name: str, values: pd.Series, higher: bool) -> list[str]:
     """The values for a person, a * behind the best; empty where there is none."""
     best = values.max() if higher else values.min()
-    several = values.nunique() > 1
+    several = values.dropna().ne(best).any()
     return [_in_units(name, value) + ("*" if several and value == best else " ") for value in values]
 
 

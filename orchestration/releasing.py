@@ -1,4 +1,4 @@
-"""States that were kept for the trials of a family go when the last of them is finished."""
+"""States that were kept for the trials of a family go when the last of them has come to its end."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def release_states(
     study: Study,
     trial: Trial,
     trials: Sequence[Trial],
-    finished: Callable[[Trial], Record | None],
+    ended: Callable[[Trial], Record | None],
 ) -> int:
-    """Drops the states of the family of `trial` where `finished` answers for all of it; how many trials that were.
+    """Drops the states of the family of `trial` where `ended` answers for all of it; how many states that were.
 
     Models, metrics and the notes of all epochs stay. A trial that joins the family later trains anew what it needs.
     """
@@ -30,16 +30,13 @@ def release_states(
     for other in reversed(trials):
         if study.family(other) == family:
             said = fingerprint(other.config.content())
-            answers[said] = answers.get(said) or finished(other)
+            answers[said] = answers.get(said) or ended(other)
             if answers[said] is None and not _has_twin(other, trials):
                 return 0
     if None in answers.values():
         return 0
     records = [record for record in answers.values() if record is not None]
-    states = bench.shelf("states")
-    for key in {key for record in records for key in record.table("epochs")["key"].dropna()}:
-        states.drop(key)
-    return len(records)
+    return bench.shelf("states").release({key for record in records for key in record.table("epochs")["key"].dropna()})
 
 
 def _has_twin(trial: Trial, trials: Sequence[Trial]) -> bool:

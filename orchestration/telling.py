@@ -25,9 +25,10 @@ class Telling:
         self.trained: list[EpochNote] = []
 
     def found(self, notes: Sequence[EpochNote]) -> None:
-        """Epochs that were trained before."""
+        """Epochs that were trained before, or meanwhile by another process: then it is told again, of all of them."""
+        first = self.done == 0
         self.done = len(notes)
-        if notes:
+        if notes and first:
             self._say(f"{self._trial}: goes on after epoch {self.done} of {self._planned}, which is kept")
 
     def report(self, note: EpochNote) -> None:

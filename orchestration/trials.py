@@ -102,6 +102,14 @@ def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: st
         record = bench.records.finished(study.name, of.name, identity)
         return record if record and (forced_by is None or record.account.get("forced_by") == forced_by) else None
 
+    def ended(of: Trial) -> Record | None:
+        """One that diverged would diverge again: no sibling waits for it."""
+        record = finished(of) or bench.records.latest(study.name, of.name)
+        if record is None or record.account["status"] not in ("finished", "diverged"):
+            return None
+        same = record.account["fingerprint"] == study.trial_fingerprint(of, origin, machine.precision)
+        return record if same and (forced_by is None or record.account.get("forced_by") == forced_by) else None
+
     if found := finished():
         say(f"{name}: already finished on {found.account['ended'][:16].replace('T', ' ')} UTC; nothing to train")
         return _found(bench, found, say)
@@ -133,9 +141,10 @@ def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: st
                 siblings=trials.trials,
             )
             account = _account(study, trial, job, run_id, forced_by, identity, data.fingerprint, data.features_key)
-            answer = _compute(bench, study, job, attempt, account, telling, say)
-        release_states(bench, study, trial, trials.trials, finished)
-        return answer
+            try:
+                return _compute(bench, study, job, attempt, account, telling, say)
+            finally:
+                release_states(bench, study, trial, trials.trials, ended)
 
 
 def _named(found: Trials, name: str) -> Trial:

@@ -101,7 +101,7 @@ class TrialJob:
     """Told the epoch and the share of it that is done, after every step."""
     stop: Callable[[], bool] = field(default=lambda: False)
     found: Callable[[Sequence[EpochNote]], None] = field(default=lambda notes: None)
-    """Told once, before training, which epochs were trained earlier."""
+    """Told before training which epochs were trained earlier; again, of all, when another process trained some."""
     siblings: Sequence[Trial] = ()
     """All trials of the study in this lab: some may go on from an epoch that this one trains."""
 

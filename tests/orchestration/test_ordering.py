@@ -95,6 +95,26 @@ def test_siblings_share_epochs_and_their_states_go_with_the_last_of_them(ready: 
     assert again.found
 
 
+def test_states_go_also_where_trials_of_the_family_diverge(ready: Bench) -> None:
+    write_yaml(
+        ready.lab.experiments("denoise") / "steep.yaml",
+        {
+            "training": {"lr": 1e30, "clip_norm": None},
+            "grid": {"training.epochs": [2, 3], "training.early_stop": [1, 2]},
+        },
+    )
+    steep = names(ready, "steep")
+    said: list[str] = []
+    for name in steep:
+        with pytest.raises(trials.TrialFailed, match="epoch") as problem:
+            run(ready, name)
+        said.append(problem.value.sentence)
+        record = ready.records.latest("denoise", name)
+        assert record is not None and record.account["status"] == "diverged"
+    assert len(set(said)) == 1, "the first one's answer is that of all"
+    assert ready.shelf("states").keys() == []
+
+
 def test_the_smart_order_asks_each_once_whatever_becomes_of_it(ready: Bench) -> None:
     wanted = wanted_trials(DENOISE, ready.trials(DENOISE), (), None, None, "small")
     asked = []

@@ -15,7 +15,7 @@ import pytest
 
 from ml.studies.concert.study import CONCERT, ConcertStudy
 from ml.studies.study import Outcome, TrialJob
-from ml.training import engine
+from ml.training import walk
 from orchestration import data, execute, trials
 from orchestration.resources import Bench, NotReady
 from orchestration.trials import Answer, TrialFailed, run_trial
@@ -149,7 +149,7 @@ def test_epochs_that_were_found_count_when_a_trial_is_interrupted(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(engine, "train_epoch", at_once)
+        patch.setattr(walk, "train_epoch", at_once)
         asked(lab, "resumed", [])
     said = account(lab, "resumed")
     assert (said["status"], said["epochs_done"], said["epochs_trained"]) == ("paused", 1, 0)
@@ -216,7 +216,7 @@ def test_an_interrupted_force_goes_on_with_the_same_command(
         }
 
     def interrupted(study: ConcertStudy, job: TrialJob) -> Outcome:
-        def report(note: engine.EpochNote) -> None:
+        def report(note: walk.EpochNote) -> None:
             job.report(note)
             if job.trial.name == "again_2":
                 signal.raise_signal(signal.SIGINT)

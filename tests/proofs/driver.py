@@ -17,13 +17,13 @@ from torch import nn
 from ml.models.ast import build_ast
 from ml.models.ast_config import AstConfig
 from ml.studies.concert.study import CONCERT
-from ml.training import engine
+from ml.training import walk
 from ml.training.optimizers import adamw
 from orchestration import data, trials
 from orchestration.resources import Bench
 from storage.lab import Lab
 
-_train_epoch = engine.train_epoch
+_train_epoch = walk.train_epoch
 
 
 def train(root: Path, trial: str, log: Path) -> None:
@@ -33,7 +33,7 @@ def train(root: Path, trial: str, log: Path) -> None:
         write(log, f"begun {epoch}")
         return _train_epoch(*arguments, epoch=epoch, **more)
 
-    engine.train_epoch = announced
+    walk.train_epoch = announced
     bench = Bench(Lab.open(root))
     trials.run_trial(
         bench, CONCERT, trial, run_id=f"process-{os.getpid()}", forced_by=None, say=lambda said: write(log, said)
