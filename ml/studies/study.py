@@ -212,9 +212,10 @@ class Study(ABC):
         """Of trials with one and the same answer the longest trains every epoch that the others need."""
         return trial.name
 
-    @abstractmethod
     def baseline(self, settings: Any) -> TrialConfig:
         """The typed defaults that a trial's YAML file is laid over."""
+        said: TrialConfig = settings.trial
+        return said
 
     @abstractmethod
     def planned_epochs(self, trial: Trial) -> int:
@@ -234,25 +235,30 @@ class Study(ABC):
         """The settings that decide how recordings are divided: when they change, the frozen split is given up."""
         return settings.split
 
-    @abstractmethod
     def leaks(self, files: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
         """Everything that lies on two sides of the split; empty when clean."""
+        from ml.data.split import leaks
+
+        return leaks(files, split)
 
     def leak_remedy(self, files: pd.DataFrame) -> str:
         """What mends a leak in the split of `files` other than removing the copy; said of the lab's `studies.yaml`."""
         return "divide anew with another `split: {seed: …}`"
 
-    @abstractmethod
     def data_fingerprint(self, files: pd.DataFrame, split: pd.DataFrame) -> str:
         """Identity of the data: contents, labels and parts; never paths."""
+        from ml.data.split import data_fingerprint
+
+        return data_fingerprint(split, files)
 
     @abstractmethod
     def classes(self, settings: Any, split: pd.DataFrame) -> list[str]:
         """The classes in the order of the model's outputs."""
 
-    @abstractmethod
     def features_identity(self, settings: Any) -> Config:
         """The settings that change the features."""
+        said: Config = settings.features
+        return said
 
     @abstractmethod
     def build_features(

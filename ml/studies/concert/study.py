@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.config import Config
-from ml.studies.concert.config import ConcertSettings, ConcertTrial
+from ml.studies.concert.config import ConcertSettings
 from ml.studies.study import Estimate, Outcome, Progress, Results, Study, Trial, TrialJob
 
 if TYPE_CHECKING:
@@ -34,9 +33,6 @@ class ConcertStudy(Study):
         strength = trial.config.model_dump()["balance_strength"]
         return f"ast_balance{strength:.2f}_{started:%Y%m%d_%H%M%S}"
 
-    def baseline(self, settings: ConcertSettings) -> ConcertTrial:
-        return settings.trial
-
     def planned_epochs(self, trial: Trial) -> int:
         return int(trial.config.model_dump()["training"]["epochs"])
 
@@ -57,23 +53,10 @@ class ConcertStudy(Study):
         # The pattern says what one recording is: with another, what was placed together is no longer one.
         return [settings.split, settings.inventory.group_pattern]
 
-    def leaks(self, files: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
-        from ml.data.split import leaks
-
-        return leaks(files, split)
-
-    def data_fingerprint(self, files: pd.DataFrame, split: pd.DataFrame) -> str:
-        from ml.data.split import data_fingerprint
-
-        return data_fingerprint(split, files)
-
     def classes(self, settings: ConcertSettings, split: pd.DataFrame) -> list[str]:
         present = set(split["label"])
         named = [name for name in settings.inventory.classes if name in present]
         return named + sorted(present - set(named))
-
-    def features_identity(self, settings: ConcertSettings) -> Config:
-        return settings.features
 
     def build_features(
         self,

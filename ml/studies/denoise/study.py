@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.config import Config, fingerprint
+from ml.config import fingerprint
 from ml.studies.denoise.config import DenoiseSettings, DenoiseTrial
 from ml.studies.study import Estimate, FindModel, Outcome, Progress, Results, Study, Trial, TrialConfig, TrialJob
 
@@ -67,9 +67,6 @@ class DenoiseStudy(Study):
     def chain(self, trial: Trial) -> str:
         return fingerprint(_without(trial, "epochs", "early_stop"))
 
-    def baseline(self, settings: DenoiseSettings) -> DenoiseTrial:
-        return settings.trial
-
     def planned_epochs(self, trial: Trial) -> int:
         return _said(trial).training.epochs
 
@@ -113,9 +110,6 @@ class DenoiseStudy(Study):
     def classes(self, settings: DenoiseSettings, split: pd.DataFrame) -> list[str]:
         present = set(split["label"])
         return [name for name in settings.inventory.classes if name in present]
-
-    def features_identity(self, settings: DenoiseSettings) -> Config:
-        return settings.features
 
     def build_features(
         self,

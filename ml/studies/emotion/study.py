@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.config import Config
 from ml.studies.emotion.config import EmotionSettings, EmotionTrial
 from ml.studies.study import Estimate, Outcome, Progress, Results, Study, Trial, TrialJob
 
@@ -55,9 +54,6 @@ class EmotionStudy(Study):
             found.append("loss.focal_gamma has no effect: loss.type is ce")
         return found
 
-    def baseline(self, settings: EmotionSettings) -> EmotionTrial:
-        return settings.trial
-
     def planned_epochs(self, trial: Trial) -> int:
         return int(trial.config.model_dump()["training"]["epochs"])
 
@@ -82,11 +78,6 @@ class EmotionStudy(Study):
         said = settings.inventory
         return [settings.split, said.group_pattern, said.part_numbers, settings.leave_out_leaks]
 
-    def leaks(self, files: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
-        from ml.data.split import leaks
-
-        return leaks(files, split)
-
     def leak_remedy(self, files: pd.DataFrame) -> str:
         from ml.data.given import has_given_parts
 
@@ -97,18 +88,10 @@ class EmotionStudy(Study):
             else super().leak_remedy(files)
         )
 
-    def data_fingerprint(self, files: pd.DataFrame, split: pd.DataFrame) -> str:
-        from ml.data.split import data_fingerprint
-
-        return data_fingerprint(split, files)
-
     def classes(self, settings: EmotionSettings, split: pd.DataFrame) -> list[str]:
         present = set(split["label"])
         named = [name for name in settings.inventory.classes if name in present]
         return named + sorted(present - set(named))
-
-    def features_identity(self, settings: EmotionSettings) -> Config:
-        return settings.features
 
     def build_features(
         self,
