@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from ml.config import fingerprint
 from ml.metrics.comparison import compare_scores, compare_with_leader
 from ml.studies.analysis import importance_of
-from ml.studies.study import Results, Study
+from ml.studies.results import Results
+from ml.studies.study import Study
 from orchestration.resources import Bench, NotReady
 from storage.query import query
 from storage.results import publish

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.config import ConfigError
+from ml.studies.results import Results
 from ml.studies.scores import Scores
 from ml.studies.standing import left_out
-from ml.studies.study import Results, Study
+from ml.studies.study import Study
 from orchestration import plan
 from orchestration.answers import standing
 from orchestration.resources import Bench, NotReady

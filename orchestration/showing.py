@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ml.studies.experiments import changes_in_words
-from ml.studies.study import Results, Study
+from ml.studies.results import Results
+from ml.studies.study import Study
 from orchestration.amounts import class_amounts
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ml.studies.standing import comparable, left_out
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.studies.study import Results
+    from ml.studies.results import Results
 
 TOP = 5
 """Different results that are shown."""

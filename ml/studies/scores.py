@@ -9,7 +9,7 @@ from ml.studies.standing import comparable
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.studies.study import Results
+    from ml.studies.results import Results
 
 PARTS = ("train", "validation", "test")
 COUNTED = ("support",)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import typer
 
     from ml.data.inventory import Inventory
+    from ml.studies.results import Results
     from ml.training.engine import EpochNote, Shelf, Trained
     from ml.training.machine import Machine
 
@@ -131,20 +132,6 @@ class Estimate:
     seconds: float | None
     disk_bytes: int
     basis: str
-
-
-@dataclass(frozen=True)
-class Results:
-    """What the finished trials of a study came to, as SQL shows it."""
-
-    leaderboard: pd.DataFrame
-    """Best on validation first; `config` is the trial's settings."""
-    per_class: pd.DataFrame
-    inventory: pd.DataFrame
-    """The view `inventory_by_class`."""
-    comparisons: pd.DataFrame
-    ask: Callable[[str], pd.DataFrame]
-    """The rows of this study in any other table or view of the database."""
 
 
 class Study(ABC):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.studies.concert.config import ConcertSettings
-from ml.studies.study import Estimate, Outcome, Progress, Results, Study, Trial, TrialJob
+from ml.studies.results import Results
+from ml.studies.study import Estimate, Outcome, Progress, Study, Trial, TrialJob
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from ml.studies.standing import comparable, left_out
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.studies.study import Results
+    from ml.studies.results import Results
 
 PARTS = {"validation": ("o", "tab:blue"), "test": ("D", "tab:orange")}
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ml.config import fingerprint
 from ml.studies.denoise.config import DenoiseSettings, DenoiseTrial
-from ml.studies.study import Estimate, FindModel, Outcome, Progress, Results, Study, Trial, TrialConfig, TrialJob
+from ml.studies.results import Results
+from ml.studies.study import Estimate, FindModel, Outcome, Progress, Study, Trial, TrialConfig, TrialJob
 
 if TYPE_CHECKING:
     import pandas as pd

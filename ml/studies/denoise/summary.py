@@ -13,7 +13,7 @@ from ml.studies.standing import comparable, left_out
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ml.studies.study import Results
+    from ml.studies.results import Results
 
 WIDTH = 110
 """Longest line."""

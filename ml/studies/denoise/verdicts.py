@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.studies.study import Results
+    from ml.studies.results import Results
 
 GOOD_LOSS = (0.001, 0.01)
 """Best validation loss of a good training."""

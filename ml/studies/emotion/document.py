@@ -13,8 +13,8 @@ import pandas as pd
 import yaml
 
 from ml.studies.emotion.config import CLASSES
+from ml.studies.results import Results
 from ml.studies.standing import comparable, left_out
-from ml.studies.study import Results
 from ml.studies.written import copy_model, write_state_dict, write_text, written
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from ml.studies.standing import left_out
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.studies.study import Results
+    from ml.studies.results import Results
 
 MARKS = {"train": ("|", "tab:gray"), "validation": ("o", "tab:blue"), "test": ("D", "tab:orange")}
 

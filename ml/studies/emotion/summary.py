@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ml.metrics.comparison import compare_with_leader
+from ml.studies.results import Results
 from ml.studies.scores import Scores
 from ml.studies.standing import left_out
-from ml.studies.study import Results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

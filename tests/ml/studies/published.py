@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 
-from ml.studies.study import Results
+from ml.studies.results import Results
 from storage.lab import Lab
 from storage.results import publish, query
 

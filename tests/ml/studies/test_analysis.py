@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ml.studies.analysis import analysis, importance_of, top
-from ml.studies.study import Results
+from ml.studies.results import Results
 from storage.lab import Lab
 from storage.records import Records
 from tests.ml.studies.published import results_of

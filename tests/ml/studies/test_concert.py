@@ -21,7 +21,8 @@ from ml.studies.concert.estimate import estimate
 from ml.studies.concert.pictures import trade_off
 from ml.studies.concert.study import CONCERT
 from ml.studies.concert.summary import summary
-from ml.studies.study import Results, Trial
+from ml.studies.results import Results
+from ml.studies.study import Trial
 from ml.training.machine import Machine
 
 NAMES = ("APPLAUSE", "MUSIC", "PUBLIC", "SPEECH", "TUNING")

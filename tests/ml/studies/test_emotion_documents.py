@@ -18,7 +18,7 @@ from ml.studies.emotion.pictures import leaderboard_pictures
 from ml.studies.emotion.study import EMOTION
 from ml.studies.emotion.summary import summary
 from ml.studies.experiments import load_trials
-from ml.studies.study import Results
+from ml.studies.results import Results
 
 RECORDINGS = 200
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from ml.studies.denoise.document import export
 from ml.studies.denoise.pictures import before_and_after, leaderboard_pictures, trial_pictures
 from ml.studies.denoise.summary import summary
-from ml.studies.study import Results
+from ml.studies.results import Results
 from storage.lab import Lab
 from storage.records import Records
 from tests.ml.studies.published import results_of

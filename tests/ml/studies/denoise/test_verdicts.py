@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ml.studies.denoise.verdicts import overall, verdict
-from ml.studies.study import Results
+from ml.studies.results import Results
 
 GOOD: dict[str, Any] = {"best_loss": 0.004, "gap": 0.002, "epochs_done": 47, "stopped_early": True}
 
