@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ml.studies.registry import ALL_STUDIES
+from ml.studies.commands import COMMANDS
 
 if TYPE_CHECKING:
     from ml.studies.study import Study
@@ -195,14 +195,14 @@ def _bench() -> Bench:
     return open_bench()
 
 
-def _find_model(study: Study, said: str | None) -> Path:
+def _find_model(study: str, said: str | None) -> Path:
     from orchestration.models import find_model
 
-    return find_model(_bench(), study, said)
+    return find_model(_bench(), _study(study), said)
 
 
-for _each in ALL_STUDIES:
-    _each.add_commands(app, partial(_find_model, _each))
+for _name, _add in COMMANDS:
+    _add(app, partial(_find_model, _name))
 
 
 def main() -> int:

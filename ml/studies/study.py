@@ -19,7 +19,6 @@ from ml.config import Config, fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
-    import typer
 
     from ml.data.inventory import Inventory
     from ml.studies.results import Results
@@ -287,10 +286,6 @@ class Study(ABC):
         from ml.studies.analysis import analysis
 
         return analysis(results)
-
-    def add_commands(self, app: typer.Typer, find_model: FindModel) -> None:
-        """Adds the study's own commands to `nocturne`, such as one that uses the model. Imports nothing heavy."""
-        return
 
     @abstractmethod
     def leaderboard_pictures(self, results: Results) -> dict[str, bytes]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ml.config import ConfigError
-from ml.studies.study import FindModel
 
 if TYPE_CHECKING:
     from ml.inference.denoiser import Denoiser
+    from ml.studies.study import FindModel
 
 FAILED, INTERRUPTED = 1, 130
 RATES = (4_000, 384_000)

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ml.config import fingerprint
 from ml.studies.denoise.config import DenoiseSettings, DenoiseTrial
 from ml.studies.results import Results
-from ml.studies.study import Estimate, FindModel, Outcome, Progress, Study, Trial, TrialConfig, TrialJob
+from ml.studies.study import Estimate, Outcome, Progress, Study, Trial, TrialConfig, TrialJob
 
 if TYPE_CHECKING:
     import pandas as pd
-    import typer
 
     from ml.data.inventory import Inventory
     from ml.training.machine import Machine
@@ -162,11 +161,6 @@ class DenoiseStudy(Study):
         from ml.studies.denoise.verdicts import overall
 
         return analysis(results, overall(results))
-
-    def add_commands(self, app: typer.Typer, find_model: FindModel) -> None:
-        from ml.studies.denoise.commands import add
-
-        add(app, find_model)
 
     def leaderboard_pictures(self, results: Results) -> dict[str, bytes]:
         from ml.studies.denoise.pictures import leaderboard_pictures

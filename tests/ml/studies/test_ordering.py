@@ -66,9 +66,9 @@ def test_a_call_is_quick_however_many_are_finished() -> None:
     losses = simulated(0)
     smart_order(POINTS, dict(list(losses.items())[:20]), seed=0, lower_is_better=True)  # imports
     finished = dict(list(losses.items())[: 4 * TOLD])
-    begun = time.perf_counter()
+    begun = time.process_time()  # it computes in one thread, whatever else goes on here
     assert len(smart_order(POINTS, finished, seed=0, lower_is_better=True)) == len(losses) - 4 * TOLD
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 @pytest.mark.slow

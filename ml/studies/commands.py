@@ -1,0 +1,16 @@
+"""The commands that studies add to `nocturne`: a literal tuple, and nothing heavy to import for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ml.studies.denoise.commands import add as add_denoise
+
+if TYPE_CHECKING:
+    import typer
+
+    from ml.studies.study import FindModel
+
+COMMANDS: tuple[tuple[str, Callable[[typer.Typer, FindModel], None]], ...] = (("denoise", add_denoise),)
+"""Name of the study, and what adds its commands; it is told how models of the study are found."""
