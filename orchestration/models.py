@@ -26,6 +26,11 @@ def find_model(bench: Bench, study: Study, said: str | None) -> Path:
     named = dict(zip(board["trial"], board["model_name"], strict=True))
     name = named.get(said, said)
     folders = model_folders(bench, study)
+    if name not in folders and name in named.values():
+        trial = next(trial for trial, own in named.items() if own == name)
+        raise NotReady(
+            f"--model {said}: the model of {trial} is missing or damaged: `nocturne run {study.name} {trial} --force`"
+        )
     if name not in folders:
         raise NotReady(
             f"--model {said}: no folder with a {CONFIG}, and no finished trial of the study {study.name} is named so; "

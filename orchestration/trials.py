@@ -144,7 +144,10 @@ def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: st
             try:
                 return _compute(bench, study, job, attempt, account, telling, say)
             finally:
-                release_states(bench, study, trial, trials.trials, ended)
+                try:
+                    release_states(bench, study, trial, trials.trials, ended)
+                except Exception as problem:  # what is recorded stands: states that stay only take room
+                    say(f"{name}: the states of its family stay on the disk: {sentence(problem)}")
 
 
 def _named(found: Trials, name: str) -> Trial:

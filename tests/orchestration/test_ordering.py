@@ -10,8 +10,11 @@ from ml.studies.denoise.demo import write_corpus
 from ml.studies.denoise.study import DENOISE
 from orchestration import data, plan, trials
 from orchestration.asking import wanted_trials
+from orchestration.models import find_model
 from orchestration.ordering import neighbours, smartly
-from orchestration.resources import Bench
+from orchestration.resources import Bench, NotReady
+from storage.artifacts import Shelf
+from storage.durable import LabFull
 from tests.small_lab import small_lab, write_yaml
 
 GRID = {
@@ -113,6 +116,34 @@ def test_states_go_also_where_trials_of_the_family_diverge(ready: Bench) -> None
         assert record is not None and record.account["status"] == "diverged"
     assert len(set(said)) == 1, "the first one's answer is that of all"
     assert ready.shelf("states").keys() == []
+
+
+def test_states_that_cannot_be_released_cost_no_trial(ready: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = names(ready, "small")
+    for name in small[:3]:
+        run(ready, name)
+
+    def full(shelf: Shelf, keys: object) -> int:
+        raise LabFull("no room to write")
+
+    monkeypatch.setattr(Shelf, "release", full)
+    said: list[str] = []
+    answer = trials.run_trial(ready, DENOISE, small[3], run_id="r", forced_by=None, say=said.append)
+    assert answer.record.account["status"] == "finished"
+    assert [line for line in said if "no room to write" in line and "stay on the disk" in line]
+
+
+def test_a_model_that_was_damaged_is_told_apart_from_a_trial_that_never_was(ready: Bench) -> None:
+    name = names(ready, "small")[0]
+    folder = ready.shelf("models").find(run(ready, name).record.account["model_key"])
+    assert folder is not None and find_model(ready, DENOISE, name) == folder
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    for said in (name, f"unet1d_{name}"):
+        with pytest.raises(NotReady, match=f"the model of {name} is missing or damaged: .*{name} --force"):
+            find_model(ready, DENOISE, said)
+    with pytest.raises(NotReady, match="no finished trial"):
+        find_model(ready, DENOISE, "never")
 
 
 def test_the_smart_order_asks_each_once_whatever_becomes_of_it(ready: Bench) -> None:
