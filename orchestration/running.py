@@ -133,9 +133,17 @@ def _run(bench: Bench, study: Study, asked: Asked, night: _Night) -> int:
         print(f"\n{len(failed)} of {count(len(todo), 'trial')} failed{others}:", file=sys.stderr)
         for sentence in failed:
             print(f"  {sentence}", file=sys.stderr)
+        if _diverged(bench, study, todo):
+            remedy = "change its settings (a lower learning rate), or train it anew with --force"
+            print(f"  What diverged would diverge again: {remedy}.", file=sys.stderr)
     if len(failed) < len(wanted):
         print(f"results: {bench.lab.results}  (to read them: nocturne summary {study.name})")
     return 1 if failed or not whole else 2 if trials.problems and len(wanted) == len(trials.trials) else 0
+
+
+def _diverged(bench: Bench, study: Study, trials: Sequence[Trial]) -> bool:
+    latest = (bench.records.latest(study.name, trial.name) for trial in trials)
+    return any(record is not None and record.account["status"] == "diverged" for record in latest)
 
 
 def _kept(bench: Bench, study: Study, night: _Night) -> str:

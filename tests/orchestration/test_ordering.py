@@ -15,6 +15,7 @@ from orchestration.ordering import neighbours, smartly
 from orchestration.resources import Bench, NotReady
 from storage.artifacts import Shelf
 from storage.durable import LabFull
+from tests.orchestration.commands import command
 from tests.small_lab import small_lab, write_yaml
 
 GRID = {
@@ -116,6 +117,16 @@ def test_states_go_also_where_trials_of_the_family_diverge(ready: Bench) -> None
         assert record is not None and record.account["status"] == "diverged"
     assert len(set(said)) == 1, "the first one's answer is that of all"
     assert ready.shelf("states").keys() == []
+
+
+def test_what_diverged_is_told_with_what_to_do(ready: Bench) -> None:
+    write_yaml(
+        ready.lab.experiments("denoise") / "steep.yaml",
+        {"training": {"lr": 1e30, "clip_norm": None, "epochs": 2}},
+    )
+    said = command(ready, "run", "denoise", "steep", "--yes")
+    assert said.code == 1 and "steep: epoch 1: " in said.err
+    assert "diverge again" in said.err and "--force" in said.err
 
 
 def test_states_that_cannot_be_released_cost_no_trial(ready: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
