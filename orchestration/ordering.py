@@ -8,6 +8,7 @@ from itertools import groupby
 from ml.studies.experiments import told_apart
 from ml.studies.study import Study, Trial
 from orchestration.resources import Bench
+from orchestration.showing import VOICE
 from storage.query import NoResults, query
 
 
@@ -46,6 +47,7 @@ def smartly(bench: Bench, study: Study, todo: Sequence[Trial]) -> Iterator[list[
         # One that failed has no value and would be asked for again and again.
         name = next((name for name in ranked if name in left and name not in tried), min(left))
         tried.add(name)
+        VOICE.info(f"next: {name}, by what {len(finished)} finished trials tell")
         left.discard(name)
         yield [name]
 

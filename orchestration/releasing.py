@@ -19,7 +19,8 @@ def release_states(
 ) -> int:
     """Drops the states of the family of `trial` where `ended` answers for all of it; how many states that were.
 
-    Models, metrics and the notes of all epochs stay. A trial that joins the family later trains anew what it needs.
+    Models, metrics and the notes of all epochs stay, and of each chain the last and the best state: more epochs go on
+    from there. A trial that joins the family in another way trains its beginning anew, to the same numbers.
     """
     family = study.family(trial)
     if family is None:
@@ -27,16 +28,37 @@ def release_states(
     # The last ones first: while a family is being trained they are the ones that lack. Two that say the same under two
     # names need each epoch once, so either answers for both.
     answers: dict[str, Record | None] = {}
+    chains: dict[str, list[Record]] = {}
     for other in reversed(trials):
         if study.family(other) == family:
             said = fingerprint(other.config.content())
             answers[said] = answers.get(said) or ended(other)
-            if answers[said] is None and not _has_twin(other, trials):
+            record = answers[said]
+            if record is not None:
+                chains.setdefault(study.chain(other), []).append(record)
+            elif not _has_twin(other, trials):
                 return 0
     if None in answers.values():
         return 0
-    records = [record for record in answers.values() if record is not None]
-    return bench.shelf("states").release({key for record in records for key in record.table("epochs")["key"].dropna()})
+    kept = {key for records in chains.values() for key in _ends(records)}
+    left = {key for records in chains.values() for record in records for key in _keys(record).values()}
+    return bench.shelf("states").release(left - kept)
+
+
+def _ends(records: Sequence[Record]) -> set[str]:
+    """The last and the best state of the longest of a chain that came to its end in numbers."""
+    finished = [record for record in records if record.account["status"] == "finished"]
+    if not finished:
+        return set()
+    longest = max(finished, key=lambda record: record.account["epochs_done"])
+    keys = _keys(longest)
+    return {keys[longest.account["epochs_done"]], keys[longest.account["best_epoch"]]}
+
+
+def _keys(record: Record) -> dict[int, str]:
+    """Epoch to the key of its state."""
+    epochs = record.table("epochs")[["epoch", "key"]].drop_duplicates("epoch")
+    return {int(epoch): str(key) for epoch, key in epochs.itertuples(index=False, name=None)}
 
 
 def _has_twin(trial: Trial, trials: Sequence[Trial]) -> bool:

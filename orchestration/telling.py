@@ -20,6 +20,7 @@ class Telling:
         """`planned` epochs; of each, the metrics in `told` are said."""
         self._trial, self._planned, self._told, self._say = trial, planned, told, say
         self._epoch, self._began, self._said = 0, 0.0, 0.0
+        self._known = 0
         self.done = 0
         """Epochs that the trial has, found and trained."""
         self.trained: list[EpochNote] = []
@@ -27,14 +28,17 @@ class Telling:
     def found(self, notes: Sequence[EpochNote]) -> None:
         """Epochs that were trained before, or meanwhile by another process: then it is told again, of all of them."""
         first = self.done == 0
-        self.done = len(notes)
+        self.done = self._known = len(notes)
         if notes and first:
-            self._say(f"{self._trial}: goes on after epoch {self.done} of {self._planned}, which is kept")
+            self._say(f"{self._trial}: goes on after epoch {self.done} of {self._planned}, which is known")
 
     def report(self, note: EpochNote) -> None:
         """An epoch in a line, with the time that the rest of the trial will take at this pace."""
         self.trained.append(note)
         self.done = max(self.done, note.epoch)
+        if note.epoch <= self._known:
+            self._say(f"{self._trial}: epoch {note.epoch} again, to the same numbers: its state is not there any more")
+            return
         shown = ", ".join(
             f"{part} {metric.replace('_', ' ')} {value:.4g}"
             for part, metrics in (("train", note.train), ("validation", note.validation))

@@ -17,6 +17,8 @@ FORMAT = 1
 MARKER = "nocturne-lab.json"
 _HARMLESS = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"}
 """What operating systems leave in folders that a person calls empty."""
+_WRITTEN_BEFORE = {"sources.yaml", "studies.yaml", "machine.yaml", "experiments"}
+"""What a person may write into a folder that is to be a lab, before the first command makes it one."""
 
 _README = """\
 This folder is a Nocturne lab: everything that Nocturne writes is in here, and nothing of yours is.
@@ -139,7 +141,9 @@ def _claim(root: Path) -> None:
     others = sorted(
         entry.name
         for entry in root.iterdir()
-        if entry.name not in _HARMLESS and not entry.name.startswith(durable.TEMPORARY) and entry.name != MARKER
+        if entry.name not in _HARMLESS | _WRITTEN_BEFORE
+        and not entry.name.startswith(durable.TEMPORARY)
+        and entry.name != MARKER
     )
     # Another process may have claimed it between the two looks.
     if others and not marker.exists():

@@ -220,8 +220,15 @@ def _notes_on_groups(files: pd.DataFrame, listing: Listing, pattern: re.Pattern[
                 f"{label}: {count} of {len(rows)} files count as one recording, {group!r}; "
                 f"if they are several, {'set' if pattern is None else 'change'} `group_pattern`"
             )
+    below = used["path"].str.split("/", n=2 if listing.given_parts else 1).str[-1]
+    folders = below[below.str.contains("/")].str.split("/").str[0].unique()
+    if pattern is None and len(folders) > 1 and used["group"].nunique() == len(used):
+        notes.append(
+            f"there are sub-folders ({', '.join(sorted(folders)[:3])}{', …' if len(folders) > 3 else ''}), and every "
+            "file counts as a recording of its own. If a folder is one person or song, set `inventory: "
+            "{group_pattern: '^(?P<group>[^/]+)/'}` in studies.yaml: then none is both learned from and judged by"
+        )
     if pattern is not None:
-        below = used["path"].str.split("/", n=2 if listing.given_parts else 1).str[-1]
         strangers = used.loc[[not ((found := pattern.search(name)) and found["group"]) for name in below], "path"]
         if len(strangers):
             notes.append(

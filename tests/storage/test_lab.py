@@ -32,6 +32,12 @@ def test_the_environment_names_the_lab(tmp_path: Path, monkeypatch: pytest.Monke
     assert lab_from({}).root == tmp_path / "lab"
 
 
+def test_what_a_person_writes_first_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    (tmp_path / "sources.yaml").write_text("concert: /music\n")
+    (tmp_path / "experiments").mkdir()
+    assert Lab.open(tmp_path).sources_file.read_text() == "concert: /music\n"
+
+
 def test_a_folder_with_other_things_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "thesis.doc").write_text("mine")
     with pytest.raises(NotALab, match=r"not empty and is no lab \(it holds thesis.doc\)"):

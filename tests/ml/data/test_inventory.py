@@ -360,6 +360,18 @@ def test_groups_come_from_the_configured_pattern(tmp_path: Path) -> None:
         take(tmp_path, InventoryConfig(group_pattern=".*"))
 
 
+def test_sub_folders_that_mean_nothing_are_pointed_out(tmp_path: Path) -> None:
+    for person in ("anna", "bert"):
+        for name in ("hello", "goodbye"):
+            write(tmp_path / f"A/{person}/{person}_{name}.wav", noise(0.1, seed=len(person + name)))
+    (note,) = take(tmp_path).notes
+    assert note.startswith("there are sub-folders (anna, bert), and every file counts as a recording of its own.")
+    pattern = r"^(?P<group>[^/]+)/"
+    assert pattern in note
+    found = take(tmp_path, InventoryConfig(group_pattern=pattern))
+    assert found.notes == [] and set(found.files["group"]) == {"anna", "bert"}
+
+
 def test_a_group_that_swallows_a_class_is_pointed_out(tmp_path: Path) -> None:
     for number in range(10):
         write(tmp_path / f"A/brawo {number}.wav", noise(0.1, seed=number))
