@@ -247,6 +247,7 @@ def test_a_wrong_request_is_a_sentence(tmp_path: Path) -> None:
         ((sound,), "nocturne denoise IN... -o DIR"),
         ((sound, "-o", out, "--rate", "8000"), "--rate: for --stream only"),
         ((sound, "-o", sound), "is a file; name a folder"),
+        ((str(tmp_path), "-o", str(tmp_path)), "is where the files to denoise lie; name another folder"),
         ((sound, "-o", out, "--model", "/nowhere"), "/nowhere: no such folder"),
         ((sound, "-o", out, "--device", "gpu"), "--device gpu: there are auto, cpu, cuda"),
     ):
