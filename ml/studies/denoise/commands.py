@@ -81,6 +81,8 @@ def _denoise_files(inputs: list[Path], out: Path, overwrite: bool, opened: Calla
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"-o {shown(out)}: is a file; name a folder")
+    if any(source.is_dir() and source.resolve() == out.resolve() for source in inputs):
+        raise ConfigError(f"-o {shown(out)}: is where the files to denoise lie; name another folder")
     plan = plan_files(inputs, out, overwrite=overwrite)
     if plan.there:
         said = "1 file is" if len(plan.there) == 1 else f"{len(plan.there)} files are"
