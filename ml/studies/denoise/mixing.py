@@ -4,7 +4,8 @@ Where a window begins, which noise is in it and how loud are pure functions of (
 same in every trial with that seed, whatever the batch. Validation and whole files depend on the mix's own seed only.
 
 The noise is set against the level of the whole recording, as in a room where it goes on: a pause is as noisy as the
-words around it, and a silent window is no special case.
+words around it, and a silent window is no special case. A whole file is as noisy as was said: what is heard of both
+counts, and its noise does not begin in a lull.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ml.config import Config
 from ml.data.windows import shuffled
 from ml.features.waveforms import WaveformStore
 from ml.studies.denoise.chances import chances
+from ml.studies.denoise.lulls import start_of_noise
 from ml.studies.denoise.material import Material, Stretches, material_of
 from ml.studies.denoise.radio import Decibels, Radio, RadioConfig
 
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 SILENT = 1e-3
 """Level (root mean square, full scale = 1) below which a clean recording is silent: its noise is set against this."""
 
-LULL = 0.1
-"""Share of a noise recording's level that a stretch of it counts for at least, when a whole file is mixed with it."""
 JUDGED_SECONDS = 600.0
 """Of a recording that are judged as a whole: the first ten minutes, because hours would not fit into memory."""
 
@@ -97,6 +97,7 @@ class Mixtures:
         self._mix, self._seed, self._device = mix, seed, torch.device(device)
         self._length = mix.samples(store.config.sample_rate)
         self._most = round(JUDGED_SECONDS * store.config.sample_rate)
+        self._stored = store.samples
         self._samples = _Samples(store.samples, self._device)
         self._radio = Radio(mix.radio, store.config.sample_rate, self._device) if mix.radio else None
         self._parts = {part: material_of(part, split, store) for part in ("train", "validation", "test")}
@@ -152,9 +153,11 @@ class Mixtures:
         name = f"files,{self._mix.seed}"
         for number in range(len(material)):
             item = np.array([number])
-            noise, start = self._noise_of(material, chances(name, item, 2))
-            drawn = _Drawn(item, np.zeros(1, np.int64), noise, start, self._snr_of(item), np.zeros(1), name, item)
             length = min(int(material.clean.length[number]), self._most)
+            noise, start = self._noise_of(material, chances(name, item, 2))
+            if not material.paired:
+                start[0] = self._where_heard(material.other, int(noise[0]), int(start[0]), length)
+            drawn = _Drawn(item, np.zeros(1, np.int64), noise, start, self._snr_of(item), np.zeros(1), name, item)
             noisy, clean = (one[0].cpu().numpy() for one in self._mixed(material, drawn, length))
             path, group = material.recordings.iloc[number][["path", "group"]]
             yield WholeFile(path, group, clean, noisy, _snr(clean, noisy))
@@ -186,6 +189,10 @@ class Mixtures:
         noise = _choice(drawn[0], len(material.other))
         return noise, _choice(drawn[1], material.other.length[noise])
 
+    def _where_heard(self, noises: Stretches, which: int, start: int, length: int) -> int:
+        first, own = int(noises.first[which]), int(noises.length[which])
+        return start_of_noise(self._stored[first : first + own], float(noises.level[which]), start, length)
+
     def _snr_of(self, numbers: np.ndarray) -> np.ndarray:
         """One after the other, so that each is there equally often."""
         return np.asarray(self._mix.snr_db)[numbers % len(self._mix.snr_db)]
@@ -199,16 +206,13 @@ class Mixtures:
         own = drawn.recording
         clean = self._samples.take(material.clean, own, drawn.start, length)
         _silence_beyond(clean, material.clean.length[own] - drawn.start)
-        level = np.maximum(material.clean.level[own], SILENT)
+        level = np.maximum(_level(clean) if whole else material.clean.level[own], SILENT)
         if material.paired:
             noisy = self._samples.take(material.other, own, drawn.start, length)
             _silence_beyond(noisy, material.clean.length[own] - drawn.start)
         else:
             noise = self._samples.take(material.other, drawn.noise, drawn.noise_start, length)
-            loud = material.other.level[drawn.noise]
-            if whole:  # what is heard of the noise counts, but a lull in it is not made a storm
-                heard = noise.double().square().mean(1).sqrt().cpu().numpy()
-                loud = np.maximum(heard, LULL * loud)
+            loud = _level(noise) if whole else material.other.level[drawn.noise]
             wanted = level * 10 ** (-drawn.snr_db / 20)
             noisy = torch.addcmul(clean, noise, self._column(np.divide(wanted, loud, where=loud > 0, out=0 * loud)))
         if self._radio:
@@ -257,6 +261,11 @@ class _Samples:
         if self._device.type == "cuda":
             there = there.pin_memory().to(self._device, non_blocking=True)
         return there.float()
+
+
+def _level(sound: torch.Tensor) -> np.ndarray:
+    """Root mean square of each (b,)."""
+    return sound.double().square().mean(1).sqrt().cpu().numpy()
 
 
 def _silence_beyond(sound: torch.Tensor, own: np.ndarray) -> None:
