@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ml.studies.importance import importance
+from ml.studies.importance import importance, several_grids, weighed, whole
 from ml.studies.scores import flat
 from ml.studies.standing import comparable, left_out
 
@@ -60,15 +60,19 @@ def top(results: Results) -> pd.DataFrame:
 
 def importance_of(results: Results) -> pd.DataFrame:
     """The importance of every setting in which the trials of the present data differ; see `ml.studies.importance`."""
-    board = comparable(results.leaderboard)
+    return importance(*_points(comparable(results.leaderboard)))
+
+
+def _points(board: pd.DataFrame) -> tuple[list[dict[str, Any]], list[float]]:
+    """The settings of the trials, and what they reach."""
     points = [flat({name: value for name, value in row.items() if name not in OF_NO_TRIAL}) for row in board["config"]]
-    return importance(points, board["selection_value"].astype(float).tolist())
+    return points, board["selection_value"].astype(float).tolist()
 
 
 def _head(results: Results) -> str:
     board = comparable(results.leaderboard)
     better = "higher" if _higher(results) else "lower"
-    return f"{len(board)} trials, ranked by {_metric(results)} ({better} is better)"
+    return f"{_trials(len(board))}, ranked by {_metric(results)} ({better} is better)"
 
 
 def _metric(results: Results) -> str:
@@ -80,10 +84,41 @@ def _higher(results: Results) -> bool:
 
 
 def _impact(results: Results) -> Iterable[str]:
-    """Values of each setting, the setting whose means lie furthest apart first."""
-    impact = results.ask("impact")
+    """Values of each setting, over the trials that the importance rests on; a table for each of several grids."""
+    board = comparable(results.leaderboard)
+    points, values = _points(board)
+    used = weighed(points, values)
+    grids = several_grids(points) if used is None else []
+    if not grids:
+        kept = board if used is None else board[used]
+        lines = _means(results, kept)
+        if lines and len(kept) < len(board):
+            aside = len(board) - len(kept)
+            said = f"Over the {len(kept)} trials of one grid; {_trials(aside)} with other values left aside."
+            lines = [*_wrapped(said), *lines]
+        return lines or ["  The trials differ in no setting."]
+    lines = _wrapped(
+        f"{len(grids)} grids with different settings: what tells them apart changed together, so that no mean "
+        "over all trials is the doing of one setting. Each by itself:"
+    )
+    alike = {name for name in points[0] if len({repr(point.get(name)) for point in points}) == 1}
+    for grid in grids:
+        own = [point for point, taken in zip(points, grid, strict=True) if taken]
+        same = [
+            f"{name} {value}"
+            for name, value in sorted(own[0].items())
+            if name not in alike and all(point.get(name) == value for point in own)
+        ]
+        lines += ["", *_wrapped(f"{_trials(len(own))} with {', '.join(same)}")]
+        lines += _means(results, board[grid]) or ["  The trials differ in no setting."]
+    return lines
+
+
+def _means(results: Results, board: pd.DataFrame) -> list[str]:
+    """Values of each setting in these trials, the setting whose means lie furthest apart first."""
+    impact = _by_value(results.ask("settings"), board, higher=_higher(results))
     if not len(impact):
-        return ["  The trials differ in no setting."]
+        return []
     means = impact.groupby("setting")["mean"]
     apart = (means.max() - means.min()).sort_values(ascending=False, kind="stable")
     head = f"{'trials':>8}{'mean':>12}{'median':>12}{'best':>12}{'worst':>12}"
@@ -97,7 +132,28 @@ def _impact(results: Results) -> Iterable[str]:
             figures = "".join(f"{_number(value):>12}" for value in (row.mean, row.median, row.best, row.worst))
             mark = "  *" if row.mean == best else ""
             lines.append(f"    {row.value!s:<{width - 2}}{row.trials:>8}{figures}{mark}")
-    return [*lines, "  *: the best mean of the setting. A mean is over all values of the other settings."]
+    over = "all values of the other settings"
+    if not whole(_points(board)[0]):
+        over = "the trials there are with that value, whatever else they change"
+    return [*lines, f"  *: the best mean of the setting. A mean is over {over}."]
+
+
+def _by_value(settings: pd.DataFrame, board: pd.DataFrame, *, higher: bool) -> pd.DataFrame:
+    """What the view `impact` says of all trials, of these ones."""
+    settings = settings[~settings["setting"].isin(OF_NO_TRIAL)]
+    rows = settings.merge(board[["trial", "selection_value"]], on="trial")
+    rows = rows[rows.groupby("setting")["value"].transform(lambda values: values.fillna("").nunique()) > 1]
+    grouped = rows.astype({"selection_value": float}).groupby(["setting", "value"], dropna=False)["selection_value"]
+    best, worst = ("max", "min") if higher else ("min", "max")
+    found = grouped.agg(trials="size", mean="mean", median="median", best=best, worst=worst).reset_index()
+    numbers = rows.drop_duplicates(["setting", "value"])[["setting", "value", "number"]]
+    return found.merge(numbers, on=["setting", "value"]).sort_values(
+        ["setting", "number", "value"], kind="stable", ignore_index=True
+    )
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def _importance(results: Results) -> Iterable[str]:

@@ -25,6 +25,9 @@ COVERED = 0.9
 RARE = 0.5
 """A value is rare that so few trials have, beside what each value of its setting has on average."""
 
+APART = 0.5
+"""Share of its points that a grid has at least, where trials are told apart as those of several grids."""
+
 LARGEST = 50_000
 """Points of a grid that are computed at most."""
 
@@ -41,18 +44,39 @@ def importance(points: Sequence[Mapping[str, Any]], values: Sequence[float]) -> 
     if grid is None:
         return pd.DataFrame(columns=list(COLUMNS))
     filled = np.where(grid.counts > 0, grid.sums / np.maximum(grid.counts, 1), np.nan)
-    whole = not np.isnan(filled).any()
-    if not whole:
+    complete = not np.isnan(filled).any()
+    if not complete:
         filled = _filled_in(filled)
     rows = _shares(filled, grid.settings)
-    frame = pd.DataFrame(rows, columns=list(COLUMNS[:5])).assign(trials=int(grid.counts.sum()), whole=whole)
+    frame = pd.DataFrame(rows, columns=list(COLUMNS[:5])).assign(trials=int(grid.counts.sum()), whole=complete)
     return frame.sort_values(["total", "main"], ascending=False, kind="stable", ignore_index=True)
+
+
+def weighed(points: Sequence[Mapping[str, Any]], values: Sequence[float]) -> np.ndarray | None:
+    """Which trials the importance rests on; None where nothing is said."""
+    grid = _grid(points, np.asarray(values, dtype=float))
+    return None if grid is None else grid.kept
+
+
+def whole(points: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether these trials are, but for a few that are missing, a whole grid."""
+    return _share(_table(points)) >= COVERED
+
+
+def several_grids(points: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
+    """Which trials are of which grid, where they are of several that share too few values to be one; else none.
+
+    The grids are told apart by a setting that has other values in each. Its values came with other settings changed
+    too, so that over all trials no mean is the doing of one setting.
+    """
+    return _several(_table(points))
 
 
 @dataclass(frozen=True)
 class _Grid:
     """The results of trials, laid out with an axis for every setting."""
 
+    kept: np.ndarray
     settings: list[str]
     sums: np.ndarray
     counts: np.ndarray
@@ -61,10 +85,11 @@ class _Grid:
 def _grid(points: Sequence[Mapping[str, Any]], values: np.ndarray) -> _Grid | None:
     """All trials in their grid; without those of rare values where the others nearly fill one of their own."""
     known = np.isfinite(values)
-    table = pd.DataFrame([{name: repr(value) for name, value in point.items()} for point in points])[known]
-    values = values[known]
+    table = _table(points)[known]
     kept = _nearly_whole(table)
-    table, values = table[kept], values[kept]
+    if kept.all() and _several(table):
+        return None
+    table, values = table[kept], values[known][kept]
     levels = _levels(table)
     needed = max(ENOUGH, 2 * sum(len(known) - 1 for known in levels.values()))
     if not levels or len(table) < needed or _size(levels) > LARGEST or np.ptp(values) == 0:
@@ -74,7 +99,13 @@ def _grid(points: Sequence[Mapping[str, Any]], values: np.ndarray) -> _Grid | No
     sums, counts = np.zeros(shape), np.zeros(shape)
     np.add.at(sums, places, values)
     np.add.at(counts, places, 1)
-    return _Grid(list(levels), sums, counts)
+    known[known] = kept
+    return _Grid(known, list(levels), sums, counts)
+
+
+def _table(points: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row for each trial, one column for each setting."""
+    return pd.DataFrame([{name: repr(value) for name, value in point.items()} for point in points])
 
 
 def _nearly_whole(table: pd.DataFrame) -> np.ndarray:
@@ -83,7 +114,7 @@ def _nearly_whole(table: pd.DataFrame) -> np.ndarray:
     while kept.any() and kept.sum() * 2 >= len(table):
         own = table[kept]
         levels = _levels(own)
-        if len(own.drop_duplicates()) >= COVERED * _size(levels):
+        if _share(own) >= COVERED:
             return kept
         rare = [
             (count, name, value)
@@ -96,6 +127,24 @@ def _nearly_whole(table: pd.DataFrame) -> np.ndarray:
         _, name, value = min(rare)
         kept = kept & (table[name] != value).to_numpy()
     return np.ones(len(table), dtype=bool)
+
+
+def _several(table: pd.DataFrame) -> list[np.ndarray]:
+    """The fewest grids that one setting tells apart, each with more than a single trial."""
+    found: list[np.ndarray] = []
+    if _share(table) >= APART:
+        return found
+    for name, known in _levels(table).items():
+        parts = [(table[name] == value).to_numpy() for value in known]
+        fewer = not found or len(parts) < len(found)
+        if fewer and sum(parts).all() and all(part.sum() > 1 and _share(table[part]) >= APART for part in parts):
+            found = parts
+    return found
+
+
+def _share(table: pd.DataFrame) -> float:
+    """Share of the points of the grid of all values that have a trial."""
+    return len(table.drop_duplicates()) / _size(_levels(table))
 
 
 def _levels(table: pd.DataFrame) -> dict[str, list[str]]:

@@ -82,6 +82,7 @@ def test_a_study_that_is_no_grid_is_analysed_as_far_as_it_goes(tmp_path: Path) -
     text = analysis(results_of(lab, night.STUDY))
     assert "5 trials, ranked by macro_f1 (higher is better)" in text
     assert "Too few trials, or no grid" in text and "balance_strength" in text
+    assert "over all values of the other settings" in text, "it is the only one that differs"
     assert "balance_0.30: failed, epoch 6: the source vanished" in text
     text = analysis(results_of(lab, "emotion"))
     assert "No training loss beside the validation loss was recorded." in text
@@ -110,3 +111,38 @@ def test_a_whole_grid_is_said_to_be_exact(tmp_path: Path) -> None:
     assert re.search(r"trials 72, different models \d\b", text)
     (first, *_) = section(text, "HOW MUCH EACH SETTING DECIDES")[2:]
     assert first.startswith("training.lr") and float(first.split()[1]) > 50
+
+
+def test_two_grids_of_different_settings_are_told_apart(tmp_path: Path) -> None:
+    """What tells them apart is no setting's doing: no table goes over both."""
+    lab = Lab.open(tmp_path / "lab")
+    records = Records(lab)
+    common = {"training.batch_size": (8, 16), "training.lr": (1e-4, 5e-4)}
+    for epochs, patience, early_stop in (((4, 8), 8, 20), ((20, 30), 2, 5)):
+        own = {"training.scheduler_patience": (patience,), "training.early_stop": (early_stop,)}
+        for trial, point in grid.points(common | {"training.epochs": epochs} | own).items():
+            with records.begin(grid.STUDY, trial, "r") as attempt:
+                attempt.commit(grid.account(trial, point), {})
+    results = results_of(lab, grid.STUDY)
+    text = analysis(results)
+    assert not len(importance_of(results)) and "Too few trials, or no grid" in text
+    said = text[text.index("WHAT EACH") : text.index("HOW MUCH")]
+    first, second = said.split("\n\n")[1:3]
+    assert "8 trials with training.early_stop 5, training.scheduler_patience 2" in " ".join(first.split())
+    assert "8 trials with training.early_stop 20, training.scheduler_patience 8" in " ".join(second.split())
+    for part in (first, second):
+        words = [line.strip() for line in part.splitlines()]
+        assert {"training.epochs", "training.lr", "training.batch_size"} <= set(words)
+        assert "training.early_stop" not in words and "all values of the other settings" in part
+
+
+def test_the_means_are_over_the_trials_that_the_importance_rests_on(tmp_path: Path) -> None:
+    lab = Lab.open(tmp_path / "lab")
+    records = grid.write_grid(lab)
+    default = {"training.batch_size": 8, "training.lr": 1e-4, "training.epochs": 75}
+    with records.begin(grid.STUDY, "default", "r") as attempt:
+        attempt.commit(grid.account("default", default), {})
+    results = results_of(lab, grid.STUDY)
+    said = section(analysis(results), "WHAT EACH SETTING BRINGS")
+    assert said[0] == "Over the 8 trials of one grid; 1 trial with other values left aside."
+    assert (importance_of(results)["trials"] == 8).all() and not any(line.startswith("75 ") for line in said)
