@@ -81,11 +81,13 @@ def _gained(results: Results, own: pd.DataFrame, trial: str, part: str) -> list[
     unseen = (
         "sound and noise it never heard" if part == "test" else "the sound it was chosen by (there is no test part)"
     )
+    median = f", median {files['value'].median():+.1f} dB" if len(files) else ""
     lines = _wrapped(
         f"{part.capitalize()}: ",
-        f"{gain['value']:+.1f} dB SI-SDR{sure} over the noisy input; {_count(len(files), 'file')} of "
+        f"{gain['value']:+.1f} dB SI-SDR{sure} over the noisy input{median}; {_count(len(files), 'file')} of "
         f"{_count(files['recording'].nunique(), 'recording')}, {unseen}",
     )
+    lines += _doubted(gain["low"], gain["high"])
     if len(files):
         least = files.loc[files["value"].idxmin()]
         worse = int((files["value"] < 0).sum())
@@ -98,6 +100,15 @@ def _gained(results: Results, own: pd.DataFrame, trial: str, part: str) -> list[
         silent = _count(int(own.loc["silent_references", "value"]), "file")
         lines.append(f"  left out because the clean sound is silent: {silent}")
     return lines
+
+
+def _doubted(low: float, high: float) -> list[str]:
+    """What to say where the model is not surely better than the noisy input."""
+    if high < 0:
+        return ["  IT MAKES SOUND WORSE: leave sound as it is, rather than use this model."]
+    if low <= 0 <= high:
+        return ["  NOT SURELY BETTER THAN DOING NOTHING: its gain cannot be told from 0 dB."]
+    return []
 
 
 def _by_test(board: pd.DataFrame, part: str) -> list[str]:

@@ -64,9 +64,37 @@ def test_the_summary_tells_the_winner_and_what_it_gains(results: Results) -> Non
     assert "15 files of 8 recordings, sound and noise it never heard" in said
     scores = results.ask("scores")
     files = scores[(scores["trial"] == BEST) & (scores["part"] == "test") & (scores["metric"] == "si_sdr_improvement")]
+    assert f"over the noisy input, median {files['value'].median():+.1f} dB; " in said
+    assert "cannot be told from 0 dB" not in said and "MAKES SOUND WORSE" not in said
     assert f"least gained: {files['value'].min():+.1f} dB, {files.loc[files['value'].idxmin(), 'path']}" in said
     assert "became worse" not in said and "left out because the clean sound is silent: 1 file" in said
     assert max(map(len, text.splitlines())) <= 130
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (-0.4, 0.8, "its gain cannot be told from 0 dB"),
+        (0.0, 0.8, "its gain cannot be told from 0 dB"),
+        (-3.0, -0.1, "IT MAKES SOUND WORSE"),
+        (0.1, 0.8, None),
+        (float("nan"), float("nan"), None),
+    ],
+)
+def test_a_winner_that_is_no_better_than_nothing_is_called_so(
+    results: Results, low: float, high: float, told: str | None
+) -> None:
+    def ask(view: str) -> pd.DataFrame:
+        frame = results.ask(view)
+        return frame.assign(low=low, high=high) if view == "metrics" else frame
+
+    lines = summary(dataclasses.replace(results, ask=ask)).splitlines()
+    gain = next(number for number, line in enumerate(lines) if line.startswith("Test: "))
+    after = next(line for line in lines[gain + 1 :] if not line.startswith("      "))
+    if told is None:
+        assert after.startswith("  least gained: ")
+    else:
+        assert told in after
 
 
 def test_the_summary_tells_who_is_as_good_and_how_certain_that_is(results: Results) -> None:
