@@ -28,7 +28,7 @@ from typing import Any
 from ml.config import merge
 from ml.studies.denoise.study import DENOISE
 from ml.studies.study import Trial
-from ml.training.engine import EpochNote
+from ml.training.engine import EpochNote, Trained
 from storage.artifacts import Shelf
 from tests.denoise_grid import LITTLE, SECONDS, SMALL, Sound, Told, run, sound, told, trials
 
@@ -53,7 +53,7 @@ class Grid:
     peak_bytes: int = 0
     left_states: int = 0
     left_bytes: int = 0
-    """Notes of all epochs, and locks."""
+    """The ends of the chains, the notes of all epochs, and locks."""
     results: dict[str, tuple[float, Told]] = field(default_factory=dict)
     """By trial: the best validation loss, and all else exactly."""
 
@@ -63,18 +63,18 @@ class Grid:
 
 
 def train_grid(grid: list[Trial], heard: Sound, states: Shelf) -> Grid:
-    """Every trial, family by family as at night; the states of a family go when its last trial is finished."""
-    made = Grid()
+    """Every trial, family by family as at night; when its last trial is finished the ends of its chains stay."""
+    made, kept = Grid(), set[str]()
 
     def look(note: EpochNote) -> None:
         made.seconds_trained += note.seconds
-        here = states.keys()
+        here = sorted(set(states.keys()) - kept)
         made.peak_states = max(made.peak_states, len(here))
         size = sum(path.stat().st_size for path in (states.folder / here[0]).rglob("*") if path.is_file())
         made.peak_bytes = max(made.peak_bytes, size * len(here))
 
     for _, members in groupby(sorted(grid, key=DENOISE.family), key=DENOISE.family):
-        family, keys = list(members), set[str]()
+        family, keys, longest = list(members), set[str](), dict[str, Trained]()
         for one in family:
             began = time.perf_counter()
             trained = run(one, family, states, heard, report=look)
@@ -85,8 +85,12 @@ def train_grid(grid: list[Trial], heard: Sound, states: Shelf) -> Grid:
             made.stopped_early += trained.stopped_early
             keys |= {note.key for note in trained.history}
             assert trained.best is not None
+            chain = DENOISE.chain(one)
+            if chain not in longest or len(trained.history) > len(longest[chain].history):
+                longest[chain] = trained
             made.results[one.name] = trained.best.validation["loss"], told(one, trained)
-        states.release(keys)
+        kept |= {note.key for end in longest.values() for note in (end.history[-1], end.best) if note}
+        states.release(keys - kept)
     made.left_states, made.left_bytes = len(states.keys()), states.bytes()
     return made
 
@@ -143,8 +147,9 @@ def tell(mode: str, made: Grid, alone: Alone) -> None:
     )
     print(f"epochs: {made.epochs_trained:,} trained, {made.epochs_alone:,} if each trial trained alone")
     print(
-        f"states: {made.peak_states} on disk at most ({made.peak_bytes / 1e6:.1f} MB), {made.left_states} at the end "
-        f"({made.left_bytes / 1e6:.1f} MB of notes of {made.epochs_trained:,} epochs)"
+        f"states: {made.peak_states} of a family in training at most ({made.peak_bytes / 1e6:.1f} MB); at the end "
+        f"{made.left_states}, the last and the best of each chain ({made.left_bytes / 1e6:.1f} MB with the notes of "
+        f"{made.epochs_trained:,} epochs)"
     )
     print(
         f"wall clock: {made.seconds:.0f} s; {made.seconds_alone:.0f} s alone by the seconds of the epochs, which leave "

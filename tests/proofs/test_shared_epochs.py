@@ -233,5 +233,5 @@ def test_the_benchmark_counts_what_is_shared_and_finds_no_difference() -> None:
     made, alone = stage_tree.measure("quick", steady=True, sample=1, families=1)
     assert (made.epochs_trained, made.epochs_alone, len(made.results)) == (50, 80, 2), "epochs 30 and 50, none stops"
     assert (alone.trials, alone.different) == (1, 0) and alone.epochs in (30, 50)
-    assert made.left_states == 0 < made.peak_states < 5
+    assert 1 <= made.left_states <= 2 and 0 < made.peak_states < 5, "the last and the best of the one chain stay"
     assert made.seconds_alone > made.seconds_trained > 0
