@@ -40,7 +40,8 @@ def export(folder: Path, results: Results, models: Mapping[str, Path], *, pth: b
     there = {name: models[name] for name in board["model_name"] if name in models}
     missing = [name for name in board["model_name"] if name not in there]
     if missing:
-        log.warning("%d models are missing or damaged, %s first; to train it again: --force", len(missing), missing[0])
+        counted = "1 model is" if len(missing) == 1 else f"{len(missing)} models are"
+        log.warning("%s missing or damaged, %s first; to train it again: --force", counted, missing[0])
     text = json.dumps(hyperparameter_results(results, set(there)), indent=2, ensure_ascii=False) + "\n"
     paths = [write_text(folder / RESULTS, text), *_write_models(folder, there)]
     best = str(board.iloc[0]["model_name"])
@@ -68,7 +69,7 @@ def hyperparameter_results(results: Results, written: set[str]) -> list[dict[str
                 "epochs_completed": int(row["epochs"]),
                 "best_epoch": int(row["best_epoch"]),
                 "early_stopped": bool(fit["stopped_early"]),
-                "si_sdr_improvement_db": _number(row["test_si_sdr_improvement"]),
+                **_gain(row),
                 "training_time_minutes": _number(row["seconds_standalone"] / 60),
                 "verdict": row["verdict"] if isinstance(row["verdict"], str) else None,
                 "model_path": f"{name}.pth" if name in written else None,
@@ -76,6 +77,15 @@ def hyperparameter_results(results: Results, written: set[str]) -> list[dict[str
             }
         )
     return entries + _failed(results)
+
+
+def _gain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Decibels gained on test, or on validation where there is no test; and on which."""
+    for part in ("test", "validation"):
+        gained = _number(row[f"{part}_si_sdr_improvement"])
+        if gained is not None:
+            return {"si_sdr_improvement_db": gained, "si_sdr_improvement_part": part}
+    return {"si_sdr_improvement_db": None, "si_sdr_improvement_part": None}
 
 
 def _failed(results: Results) -> list[dict[str, Any]]:

@@ -5,7 +5,10 @@ The guide means them for the mean squared error of waveforms at full scale 1; fo
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+
+from ml.studies.scores import flat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +106,25 @@ def _rate(results: Results) -> list[str]:
     best = rates.loc[rates["best"].astype(float).idxmin(), "number"]
     if best != rates["number"].iloc[-1]:
         return []
-    return [f"The best trial has the highest learning rate of all, {best:g}: try higher ones, and look at the data."]
+    diverged = [rate for rate in _diverged(results) if rate >= best]
+    if not diverged:
+        return [
+            f"The best trial has the highest learning rate of all, {best:g}: try higher ones, and look at the data."
+        ]
+    limit = f"{min(diverged):g}" + (" or above" if max(diverged) > min(diverged) else "")
+    return [
+        f"The best trial has the highest learning rate that a training ended with, {best:g}; {_trials(len(diverged))} "
+        f"diverged at {limit}: higher ones are no remedy, look at the data."
+    ]
+
+
+def _diverged(results: Results) -> list[float]:
+    """The learning rate of every trial whose loss was no number in the end."""
+    failures: Any = results.ask("failures")
+    diverged = set(failures.loc[failures["status"] == "diverged", "trial"])
+    trials: Any = results.ask("trials")
+    said = trials.loc[trials["trial"].isin(diverged), "config"].dropna()
+    return [float(settings[RATE]) for settings in map(flat, map(json.loads, said)) if RATE in settings]
 
 
 def _trials(count: int) -> str:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from ml.studies.denoise.document import export
+from ml.studies.denoise.document import export, hyperparameter_results
 from ml.studies.denoise.pictures import before_and_after, leaderboard_pictures, trial_pictures
 from ml.studies.denoise.summary import summary
 from ml.studies.results import Results
@@ -192,6 +192,13 @@ def test_the_document_lists_every_trial_with_all_its_settings(
     assert first["best_val_loss"] == min(validation) and first["epochs_completed"] == len(validation)
     assert first["train_val_gap"] == pytest.approx(validation[-1] - train[-1])
     assert first["early_stopped"] is stopped and first["seed"] == 42
+    gains = results.leaderboard.iloc[0]
+    assert first["si_sdr_improvement_db"] == gains["test_si_sdr_improvement"] != gains["validation_si_sdr_improvement"]
+    assert first["si_sdr_improvement_part"] == "test"
+    untested = dataclasses.replace(results, leaderboard=results.leaderboard.assign(test_si_sdr_improvement=None))
+    first = hyperparameter_results(untested, set())[0]
+    assert first["si_sdr_improvement_db"] == gains["validation_si_sdr_improvement"]
+    assert first["si_sdr_improvement_part"] == "validation"
     failed = {entry["name"]: entry for entry in entries[8:]}
     assert failed[DIVERGED]["error"] == "epoch 4: the loss of step 17 is nan" and failed[DIVERGED]["batch_size"] == 16
     assert failed[DIVERGED]["failed_in_epoch"] == 4 and failed[DIVERGED]["model_path"] is None
@@ -236,7 +243,7 @@ def test_a_missing_model_is_said_and_older_data_are_left_out(
     kept = {name: folder for name, folder in models.items() if name != f"unet1d_{BEST}"}
     with caplog.at_level(logging.WARNING):
         export(tmp_path / "out", dataclasses.replace(results, leaderboard=board), kept, pth=False)
-    assert "1 models are missing or damaged" in caplog.text and "1 trial of older data is left out" in caplog.text
+    assert "1 model is missing or damaged" in caplog.text and "1 trial of older data is left out" in caplog.text
     out = tmp_path / "out"
     assert not (out / "unet1d_twin.pth").exists() and not (out / "unet1d_best.pth").exists()
     entries = json.loads((out / "hyperparameter_results.json").read_text(encoding="utf-8"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -47,14 +49,27 @@ def test_trouble_names_all_that_is_wrong() -> None:
     )
 
 
-def results(trials: list[dict[str, Any]], rates: dict[float, float] | None = None) -> Results:
+def results(
+    trials: list[dict[str, Any]], rates: dict[float, float] | None = None, diverged: Sequence[float] = ()
+) -> Results:
     rows = []
     for number, said in enumerate(trials):
         own = GOOD | said
         row = {"trial": f"t{number}", "status": "finished", "best_validation_loss": own["best_loss"]}
         rows.append(row | {"gap": own["gap"], "stopped_early": own["stopped_early"], "verdict": verdict(**own)})
     impact = [{"setting": "training.lr", "number": rate, "best": loss} for rate, loss in (rates or {}).items()]
-    tables = {"fits": pd.DataFrame(rows), "impact": pd.DataFrame(impact, columns=["setting", "number", "best"])}
+    names = [f"d{number}" for number in range(len(diverged))]
+    tables = {
+        "fits": pd.DataFrame(rows),
+        "impact": pd.DataFrame(impact, columns=["setting", "number", "best"]),
+        "failures": pd.DataFrame({"trial": [*names, "broken"], "status": [*["diverged"] * len(names), "failed"]}),
+        "trials": pd.DataFrame(
+            {
+                "trial": [*names, "broken"],
+                "config": [*(json.dumps({"training": {"lr": rate}}) for rate in diverged), None],
+            }
+        ),
+    }
     return Results(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), tables.__getitem__)
 
 
@@ -76,3 +91,17 @@ def test_what_holds_for_all_is_said_of_all() -> None:
 def test_only_the_highest_rate_doing_well_is_a_sign_of_trouble(rates: dict[float, float], told: bool) -> None:
     said = overall(results([{}], rates))
     assert any("the highest learning rate of all, 0.0005" in line for line in said) == told
+
+
+@pytest.mark.parametrize(
+    ("diverged", "told"),
+    [
+        ((1e-3,), "1 trial diverged at 0.001: higher ones are no remedy"),
+        ((1e-3, 2e-3, 1e-4), "2 trials diverged at 0.001 or above"),
+        ((5e-4,), "1 trial diverged at 0.0005: higher ones are no remedy"),
+        ((1e-4,), "the highest learning rate of all, 0.0005: try higher ones"),
+    ],
+)
+def test_higher_rates_are_not_advised_where_they_diverged(diverged: tuple[float, ...], told: str) -> None:
+    *_, said = overall(results([{}], {1e-4: 0.02, 5e-4: 0.01}, diverged))
+    assert told in said and ("try higher ones" in said) == ("try higher ones" in told)
