@@ -138,6 +138,7 @@ def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: st
                 found=telling.found,
                 report=telling.report,
                 progress=telling.progress,
+                say=lambda words: say(f"{name}: {words}"),
                 siblings=trials.trials,
             )
             account = _account(study, trial, job, run_id, forced_by, identity, data.fingerprint, data.features_key)

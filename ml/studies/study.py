@@ -99,6 +99,8 @@ class TrialJob:
     """Told every epoch that is trained now."""
     progress: Callable[[int, float], None] = field(default=lambda epoch, share: None)
     """Told the epoch and the share of it that is done, after every step."""
+    say: Callable[[str], None] = field(default=lambda words: None)
+    """Told what is done now, in a few words, where it takes a while and is no epoch."""
     stop: Callable[[], bool] = field(default=lambda: False)
     found: Callable[[Sequence[EpochNote]], None] = field(default=lambda notes: None)
     """Told before training which epochs were trained earlier; again, of all, when another process trained some."""

@@ -162,6 +162,10 @@ class Mixtures:
             path, group = material.recordings.iloc[number][["path", "group"]]
             yield WholeFile(path, group, clean, noisy, _snr(clean, noisy))
 
+    def judged(self, part: str) -> int:
+        """How many `files` there are of `part`."""
+        return len(self._parts[part])
+
     def _drawn_once(self, material: Material) -> _Drawn:
         """The windows of validation, one behind the other; a last piece counts where it is at least half a window."""
         count = np.maximum(1, np.floor(material.windows(self._length) + 0.5)).astype(np.int64)

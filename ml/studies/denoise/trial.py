@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +188,7 @@ def _shared_scores(job: TrialJob, mixtures: Mixtures, model: UNet1D, best: Epoch
     """The scores of whole files; trials that end with the same weights share them."""
 
     def write(folder: Path) -> dict[str, Any]:
+        job.say(_hearing({part: mixtures.judged(part) for part in EVALUATED}))
         rows = _scores(mixtures, model, job.machine, rate)
         return {"rows": [list(row) for row in rows.itertuples(index=False, name=None)]}
 
@@ -196,6 +197,13 @@ def _shared_scores(job: TrialJob, mixtures: Mixtures, model: UNet1D, best: Epoch
     said = job.evaluations.note(key)
     assert said is not None
     return pd.DataFrame(said["rows"], columns=SCORES)
+
+
+def _hearing(files: Mapping[str, int]) -> str:
+    """What the person is told who waits meanwhile; `files` of each part."""
+    count = sum(files.values())
+    parts = " and ".join(part for part in files if files[part])
+    return f"hearing {count} {'file' if count == 1 else 'files'} of {parts}"
 
 
 def _scores(mixtures: Mixtures, model: UNet1D, machine: Machine, rate: int) -> pd.DataFrame:

@@ -178,6 +178,7 @@ def test_the_cost_is_known_before_and_after_measuring(walk: Walk) -> None:
     assert guessed.seconds and guessed.seconds > 0 and "rough" in guessed.basis
     measured = walk.study.estimate(trial, walk.inventory, settings, machine, 0.5)
     twice = walk.study.estimate(trial, walk.inventory, settings, machine, 1.0)
-    assert measured.seconds and twice.seconds == pytest.approx(2 * measured.seconds)
+    # What judging costs does not grow with what is learned from.
+    assert measured.seconds and 1.5 * measured.seconds < twice.seconds < 2.001 * measured.seconds
     states = walk.bench.shelf("states").bytes() + walk.bench.shelf("models").bytes()
     assert 0.4 * states < measured.disk_bytes < 3 * states
