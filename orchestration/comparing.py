@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from ml.studies.standing import left_out
 from ml.studies.study import Study
 from orchestration import plan
 from orchestration.answers import standing
+from orchestration.plan import TrialState
 from orchestration.resources import Bench, NotReady
 from storage.durable import write_beside
 
@@ -46,13 +47,14 @@ def print_comparison(bench: Bench, study: Study, split: str, metric: str | None,
     if part not in scores.parts():
         other = "val" if part == "test" else "test"
         raise NotReady(f"nothing of {study.name} was measured on a {part} part; --split {other} shows the other one")
-    shown = _class_metric(metric, scores.class_metrics(part))
+    shown = _class_metric(metric, scores.class_metrics(part), study.name)
+    states = plan.trial_states(bench, study)
     print(f"{study.question}\n")
-    _print_overall(scores, part)
+    _print_overall(scores, part, {state.trial.name: state.trial.mode for state in states})
     if shown:
         _print_classes(scores, part, shown)
     _print_verdicts(scores)
-    _print_warnings(bench, study, results, scores)
+    _print_warnings(states, results, scores)
     if export is not None:
         text = scores.spreadsheet().to_csv(index=False, lineterminator="\n")
         export.parent.mkdir(parents=True, exist_ok=True)
@@ -61,18 +63,26 @@ def print_comparison(bench: Bench, study: Study, split: str, metric: str | None,
     return 0
 
 
-def _class_metric(asked: str | None, known: Sequence[str]) -> str | None:
+def _class_metric(asked: str | None, known: Sequence[str], study: str) -> str | None:
     """Which metric is shown class by class; None where classes have none."""
+    if asked is not None and not known:
+        raise ConfigError(
+            f"--metric {asked}: it picks what is shown class by class, and nothing of {study} was measured so; "
+            "leave it out: all that was measured is shown"
+        )
     if asked is not None and asked not in known:
         raise ConfigError(
-            f"--metric {asked}: no class has it; there are: {', '.join(known) or 'none'} "
+            f"--metric {asked}: no class has it; there are: {', '.join(known)} "
             "(what is over all classes is always shown)"
         )
     return asked or ("f1" if "f1" in known else next(iter(known), None))
 
 
-def _print_overall(scores: Scores, part: str) -> None:
-    """What each trial reaches over all classes, its difference to the baseline, and what it changes."""
+def _print_overall(scores: Scores, part: str, modes: Mapping[str, str]) -> None:
+    """What each trial reaches over all classes, its difference to the baseline, and what it changes.
+
+    `modes` maps a trial to the grid that it is of, if any.
+    """
     board, overall = scores.board, scores.overall(part)
     columns = {scores.selection: board["selection_value"].astype(float)}
     columns |= {name: overall[name] for name in overall if part != "validation" or name != scores.monitored}
@@ -84,18 +94,39 @@ def _print_overall(scores: Scores, part: str) -> None:
         for trial, value in values.items()
     ]
     counted = "1 trial" if len(board) == 1 else f"{len(board)} trials, the best on validation first"
-    print(f"{part}: {counted}; shares in percent, the best of each column with a *")
+    shares = "shares in percent, " if any(name.endswith(SHARES) for name in columns) else ""
+    print(f"{part}: {counted}; {shares}the best of each column with a *")
     shown = _shown(board)
     if len(shown) < len(board):
         same = board["model_key"].map(board["model_key"].value_counts())
         cells["trials"] = ["1" if count != count else f"{count:.0f}" for count in same]
     places = board.index.get_indexer(shown)
     cells = {name: [own[place] for place in places] for name, own in cells.items()}
-    _print_table(shown, cells, ("changes", [_said(text) for text in board.loc[shown, "changes"]]))
+    changes, of_grids = _changes(board["changes"], modes)
+    _print_table(shown, cells, ("changes", [changes[trial] for trial in shown]))
     if len(shown) < len(board):
         print("trials: how many ended with this model, the first of them is shown; --export FILE.csv has all trials")
-    why = "" if scores.baseline() else ", the leader, because no trial here changes nothing"
+    why = "" if scores.baseline() else ", the leader, because every trial here changes something"
     print(f"difference: of {compared} on {part}, to {base}{why}")
+    for mode, common in of_grids.items():
+        print(f"{mode}: all its trials here change {common}")
+
+
+def _changes(said: pd.Series, modes: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """What each trial changes, and what all trials of a grid do: the latter is in no row but by the grid's name."""
+    changes = {trial: _said(text).split("; ") for trial, text in said.items()}
+    by_mode: dict[str, list[str]] = {}
+    for trial in changes:
+        if modes.get(trial):
+            by_mode.setdefault(modes[trial], []).append(trial)
+    of_grids = {}
+    for mode, trials in by_mode.items():
+        common = [change for change in changes[trials[0]] if all(change in changes[trial] for trial in trials)]
+        if len(trials) > 1 and any(common):
+            of_grids[mode] = "; ".join(common)
+            for trial in trials:
+                changes[trial] = [mode, *(change for change in changes[trial] if change not in common)]
+    return {trial: "; ".join(own) for trial, own in changes.items()}, of_grids
 
 
 def _shown(board: pd.DataFrame) -> list[str]:
@@ -126,9 +157,9 @@ def _print_verdicts(scores: Scores) -> None:
         print(f"  of all {len(board) - 1}: {', '.join(f'{count} {word}' for word, count in words.most_common())}")
 
 
-def _print_warnings(bench: Bench, study: Study, results: Results, scores: Scores) -> None:
+def _print_warnings(all_states: Sequence[TrialState], results: Results, scores: Scores) -> None:
     """What to know before reading much into a row, and which trials are in none."""
-    states = {state.trial.name: state for state in plan.trial_states(bench, study)}
+    states = {state.trial.name: state for state in all_states}
     remarks = scores.board.loc[_shown(scores.board), "remarks"]
     lines = [f"{trial}: {_said(text)}" for trial, text in remarks.items() if _said(text)]
     old: dict[str, list[str]] = {}
@@ -144,9 +175,19 @@ def _print_warnings(bench: Bench, study: Study, results: Results, scores: Scores
         print(f"WARNING: {line}")
     if note := left_out(results.leaderboard):
         print(f"\n{note}")
-    missing = [name for name in states if name not in set(results.leaderboard["trial"])]
+    missing = _without_result(all_states, set(results.leaderboard["trial"]))
     if missing:
         print(f"\nwithout a result: {_named(missing)}")
+
+
+def _without_result(states: Sequence[TrialState], finished: Collection[str]) -> list[str]:
+    """Trials without a result by name; of a grid that nobody began none, for nobody waits for it."""
+    begun = {state.trial.mode for state in states if state.trial.name in finished or state.state != "missing"}
+    return [
+        state.trial.name
+        for state in states
+        if state.trial.name not in finished and (not state.trial.mode or state.trial.mode in begun)
+    ]
 
 
 def _named(trials: Sequence[str]) -> str:

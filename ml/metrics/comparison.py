@@ -12,6 +12,9 @@ from ml.metrics.uncertainty import mean_interval, paired_bootstrap, paired_p_val
 CERTAIN = 0.05
 """Chance of so large a difference between equals, below which a verdict names a better one."""
 
+IN_DECIBELS = ("si_sdr", "si_sdr_improvement", "snr")
+"""Scores that a person is told in dB."""
+
 
 def compare_with_leader(predictions: Mapping[str, pd.DataFrame], leader: str, part: str) -> pd.DataFrame:
     """Each trial against the leader on `part`: accuracy over recordings, its difference, and how sure that is.
@@ -129,9 +132,10 @@ def _verdict_on_scores(
         return f"cannot be compared: {metric} is known of no recording of both"
     if ahead == behind == 0:
         return f"the same {metric} on all {recordings} recordings"
+    unit = " dB" if metric in IN_DECIBELS else ""
     said = (
-        f"{metric} {better * mean:+.3g} on average, better on {ahead} and worse on {behind} of {recordings} recordings "
-        f"(p = {p_value:.2g})"
+        f"{metric} {better * mean:+.3g}{unit} on average, better on {ahead} and worse on {behind} of "
+        f"{recordings} recordings (p = {p_value:.2g})"
     )
     if p_value >= CERTAIN:
         return f"cannot be told apart: {said}"

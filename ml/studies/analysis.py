@@ -192,8 +192,8 @@ def _overfitting(results: Results) -> Iterable[str]:
     return [
         f"  gap: validation loss minus training loss at the last epoch: {gaps}",
         f"  widest gap: {_number(widest['gap'])}, {widest['trial']}",
-        f"  validation loss at the end more than 10 % above its lowest: {rising} of {len(known)} trials",
-        f"  stopped early: {stopped} of {len(fits)} trials; epochs on average {fits['epochs_done'].mean():.1f} "
+        f"  validation loss at the end more than 10 % above its lowest: {rising} of {_trials(len(known))}",
+        f"  stopped early: {stopped} of {_trials(len(fits))}; epochs on average {fits['epochs_done'].mean():.1f} "
         f"of {fits['epochs_planned'].mean():.1f} planned",
     ]
 

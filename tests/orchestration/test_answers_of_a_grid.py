@@ -47,6 +47,7 @@ def test_trials_are_compared_by_the_gain_of_their_files(bench: Bench) -> None:
     ).set_index("trial")["gain"]
     assert last["difference"] == pytest.approx(means[last.name] - means[leader])
     assert last["verdict"].startswith("worse than the leader: si_sdr_improvement -")
+    assert " dB on average" in last["verdict"]
 
 
 def test_the_importance_is_kept_with_the_comparison(bench: Bench) -> None:
@@ -110,3 +111,27 @@ def test_a_large_grid_is_compared_by_its_best(
     assert head[:3] == ["trial", "validation_loss", "si_sdr"], "scores of whole files stand beside the loss"
     assert "and 15 more: no file declares it any more" in said
     assert len(target.read_text(encoding="utf-8").splitlines()) == 18
+
+
+def test_what_is_the_same_in_a_grid_is_said_once_and_grids_that_nobody_began_are_not_missed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = Lab.open(tmp_path / "lab")
+    mine = "grid: {training.lr: [1.0e-4, 5.0e-4], training.batch_size: [8, 16]}\ntraining: {epochs: 3}\n"
+    alone = Bench(lab)
+    folder = lab.experiments(DENOISE.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mine.yaml").write_text(mine, encoding="utf-8")
+    own = [trial for trial in alone.trials(DENOISE).trials if trial.mode == "mine"]
+    for trial in own[:3]:
+        point = {"training.epochs": 3, "training.lr": 1e-4, "training.batch_size": 8}
+        changes = {setting: list(pair) for setting, pair in trial.changes.items()}
+        with Records(lab).begin(grid.STUDY, trial.name, "r") as attempt:
+            attempt.commit(grid.account(trial.name, point, changes=changes), grid.tables(point))
+    publish(lab)
+    assert comparing.print_comparison(alone, DENOISE, "val", None, None) == 0
+    said = capsys.readouterr().out
+    assert said.count("training.epochs: 75 -> 3") == 1
+    assert "mine: all its trials here change training.epochs: 75 -> 3" in said
+    (missing,) = [line for line in said.splitlines() if line.startswith("without a result: ")]
+    assert own[3].name in missing and " more" not in missing

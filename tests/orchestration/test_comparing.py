@@ -58,7 +58,7 @@ def rows(said: Said, title: str) -> dict[str, list[str]]:
 def test_the_best_of_each_column_is_marked_and_the_difference_is_to_the_baseline(bench: Bench) -> None:
     said = command(bench, "compare", "concert", "--split", "test")
     assert (said.code, said.err) == (0, "")
-    assert said.out.startswith(CONCERT.question)
+    assert said.out.startswith(CONCERT.question) and "; shares in percent, the best" in said.out
     table = rows(said, "test: 6 trials")
     assert list(table)[1:] == [f"balance_{s}" for s in ("0.75", "1.00", "0.50")] + [
         "double",
@@ -118,7 +118,7 @@ def test_without_a_test_part_nothing_is_made_up(tmp_path: Path) -> None:
     target = tmp_path / "results.csv"
     said = command(bench, "compare", "concert", "--export", str(target))
     assert said.code == 0 and "not compared yet" in said.out
-    assert "to balance_0.75, the leader, because no trial here changes nothing" in said.out
+    assert "to balance_0.75, the leader, because every trial here changes something" in said.out
     assert not [name for name in pd.read_csv(target).columns if name.startswith("test")]
 
 
@@ -148,7 +148,8 @@ def test_lower_is_better_where_it_is_so_recorded(tmp_path: Path) -> None:
     assert table["low"][:2] == ["0.01*", "0.01*"] and table["high"][:3] == ["0.2", "0.2", "+0.19"]
     assert "of each class" not in answer.out
     wrong = command(bench, "compare", "concert", "--metric", "f1")
-    assert wrong.code == 2 and "--metric f1: no class has it; there are: none" in wrong.err
+    assert wrong.code == 2 and "nothing of concert was measured so" in wrong.err
+    assert "shares in percent" not in answer.out
 
 
 def test_the_file_for_a_spreadsheet_has_all_settings_and_all_metrics(bench: Bench, tmp_path: Path) -> None:

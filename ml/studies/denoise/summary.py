@@ -163,7 +163,7 @@ def _took(results: Results, board: pd.DataFrame) -> list[str]:
     spent, alone = attempts["seconds_spent"].sum(), board["seconds_standalone"].sum()
     times = f", {needed / trained:.1f} times fewer" if trained and needed > trained else ""
     return [
-        f"Trained: {trained} epochs; each trial alone would have trained {needed}{times}",
+        f"Trained: {_count(trained, 'epoch')}; each trial alone would have trained {needed}{times}",
         f"Time: {_duration(spent)} spent; each trial alone, one after the other, {_duration(alone)}",
     ]
 

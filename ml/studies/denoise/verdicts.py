@@ -67,7 +67,7 @@ def overall(results: Results) -> list[str]:
     if (words == "no verdict").all():
         return [f"No verdicts: the thresholds are for the loss {MEANT_FOR}."]
     counted = {word: int((words == word).sum()) for word in ("good", "fair", "trouble")}
-    lines = [f"{len(fits)} trials: " + ", ".join(f"{count} {word}" for word, count in counted.items()) + "."]
+    lines = [f"{_trials(len(fits))}: " + ", ".join(f"{count} {word}" for word, count in counted.items()) + "."]
     return lines + _poor(fits) + _by_heart(fits) + _unfinished(fits) + _rate(results)
 
 
