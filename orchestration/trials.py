@@ -142,13 +142,14 @@ def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: st
                 siblings=trials.trials,
             )
             account = _account(study, trial, job, run_id, forced_by, identity, data.fingerprint, data.features_key)
-            try:
-                return _compute(bench, study, job, attempt, account, telling, say)
-            finally:
+
+            def recorded() -> None:
                 try:
                     release_states(bench, study, trial, trials.trials, ended)
                 except Exception as problem:  # what is recorded stands: states that stay only take room
                     say(f"{name}: the states of its family stay on the disk: {sentence(problem)}")
+
+            return _compute(bench, study, job, attempt, account, telling, say, recorded)
 
 
 def _named(found: Trials, name: str) -> Trial:
@@ -187,7 +188,9 @@ def _compute(
     account: dict[str, Any],
     telling: Telling,
     say: Say,
+    recorded: Callable[[], None],
 ) -> Answer:
+    """`recorded` is called as soon as the record is durable: what dies while publishing leaves no states behind."""
     started = time.perf_counter()
     try:
         outcome = study.run_trial(job)
@@ -212,6 +215,7 @@ def _compute(
         if interrupted:
             raise
         raise TrialFailed(job.trial.name, said, again=may_pass(problem)) from problem
+    recorded()
     _publish(bench, say)
     if outcome.trained.status == "diverged":
         raise TrialFailed(job.trial.name, outcome.trained.problem, again=False)
