@@ -12,7 +12,7 @@ from orchestration.showing import VOICE
 from storage.query import NoResults, query
 
 
-def neighbours(study: Study, todo: Sequence[Trial], bench: Bench) -> list[list[str]]:
+def neighbours(bench: Bench, study: Study, todo: Sequence[Trial]) -> list[list[str]]:
     """Runs of neighbours in the order of partitions, for Dagster runs take ranges; families stay whole where they fit.
 
     None is longer than the `trials_per_run` of the study.

@@ -195,7 +195,7 @@ def _run_trials(
     whole = True
     ended: list[str] = []
     began = time.monotonic()
-    for group in smartly(bench, study, todo) if smart else neighbours(study, todo, bench):
+    for group in smartly(bench, study, todo) if smart else neighbours(bench, study, todo):
         tags = {FORCE_TAG: request.id} if request else {}
         success, sentences = terminal.materialize(keys, (group[0], group[-1]), tags)
         if not success:

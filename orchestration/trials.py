@@ -97,18 +97,20 @@ def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: st
     origin = study.origin(data.fingerprint, data.features_key)
     identity = study.trial_fingerprint(trial, origin, machine.precision)
 
-    def finished(of: Trial = trial) -> Record | None:
-        identity = study.trial_fingerprint(of, origin, machine.precision)
-        record = bench.records.finished(study.name, of.name, identity)
+    def asked_for(record: Record | None) -> Record | None:
         return record if record and (forced_by is None or record.account.get("forced_by") == forced_by) else None
+
+    def finished() -> Record | None:
+        return asked_for(bench.records.finished(study.name, name, identity))
 
     def ended(of: Trial) -> Record | None:
         """One that diverged would diverge again: no sibling waits for it."""
-        record = finished(of) or bench.records.latest(study.name, of.name)
-        if record is None or record.account["status"] not in ("finished", "diverged"):
-            return None
-        same = record.account["fingerprint"] == study.trial_fingerprint(of, origin, machine.precision)
-        return record if same and (forced_by is None or record.account.get("forced_by") == forced_by) else None
+        own = study.trial_fingerprint(of, origin, machine.precision)
+        if record := asked_for(bench.records.finished(study.name, of.name, own)):
+            return record
+        record = asked_for(bench.records.latest(study.name, of.name))
+        said = record.account if record else {}
+        return record if said.get("status") == "diverged" and said["fingerprint"] == own else None
 
     if found := finished():
         say(f"{name}: already finished on {found.account['ended'][:16].replace('T', ' ')} UTC; nothing to train")

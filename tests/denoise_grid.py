@@ -120,7 +120,7 @@ def run(
 
 def lesson_of(config: DenoiseTrial, heard: Sound) -> DenoiseLesson:
     mixtures = Mixtures(heard.store, heard.split, config.mix, seed=config.seed, device="cpu")
-    return DenoiseLesson(config, mixtures, CPU)
+    return DenoiseLesson(config, mixtures)
 
 
 @dataclass(frozen=True)

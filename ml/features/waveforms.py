@@ -23,7 +23,7 @@ from ml.features.store import Places, StoreDamaged, StoreKind, open_store
 
 LEVELS = "levels.json"
 AT_ONCE = 1 << 22
-"""Samples that are held while the level of a recording is taken."""
+"""Samples that are held while the energy of many is summed."""
 
 
 class WaveformConfig(Config):
@@ -88,7 +88,10 @@ def build_waveforms(
         progress=progress,
     )
     store = open_store(folder, WAVEFORMS)
-    levels = {key: _level(store.rows[first : first + count]) for key, (first, count) in store.places.items()}
+    levels = {
+        key: float(np.sqrt(energy(store.rows[first : first + count]) / max(1, count)))
+        for key, (first, count) in store.places.items()
+    }
     (folder / LEVELS).write_text(json.dumps(levels), encoding="utf-8")
     return {
         "files": built.files,
@@ -110,10 +113,9 @@ def samples_of(file: KnownFile, *, config: WaveformConfig, decode: Decode) -> It
         raise NoRows("it is shorter than one sample")
 
 
-def _level(samples: np.ndarray) -> float:
-    """Root mean square."""
-    total = sum(
+def energy(samples: np.ndarray) -> float:
+    """The sum of the squares of mapped samples (n,), few of them in memory at once."""
+    return sum(
         float(np.square(samples[first : first + AT_ONCE].astype(np.float32)).sum(dtype=np.float64))
         for first in range(0, len(samples), AT_ONCE)
     )
-    return float(np.sqrt(total / max(1, len(samples))))

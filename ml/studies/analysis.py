@@ -63,6 +63,21 @@ def importance_of(results: Results) -> pd.DataFrame:
     return importance(*_points(comparable(results.leaderboard)))
 
 
+def impact_of(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The trials whose settings can be held against each other, and the view `impact` of them alone.
+
+    Those of one grid; none where there are several that differ in more than one setting at once.
+    """
+    board = comparable(results.leaderboard)
+    points, values = _points(board)
+    used = weighed(points, values)
+    if used is not None:
+        board = board[used]
+    elif several_grids(points):
+        board = board.head(0)
+    return board, _by_value(results.ask("settings"), board, higher=_higher(results))
+
+
 def _points(board: pd.DataFrame) -> tuple[list[dict[str, Any]], list[float]]:
     """The settings of the trials, and what they reach."""
     points = [flat({name: value for name, value in row.items() if name not in OF_NO_TRIAL}) for row in board["config"]]

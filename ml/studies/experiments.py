@@ -100,7 +100,8 @@ def _is_known(trial: Trial, trials: Mapping[str, Trial]) -> bool:
         return False
     if trial.mode and other.mode and trial.config.identity() == other.config.identity():
         return True
-    remedy = "another `grid` or setting" if trial.mode else "another file name or `name`"
+    said = "file name" if trial.name == Path(trial.source).stem else "name"
+    remedy = "another `grid` or setting" if trial.mode else f"another {said}"
     raise ConfigError(
         f"{trial.source}: a trial named {trial.name} is already declared in {other.source}; choose {remedy}"
     )

@@ -231,7 +231,14 @@ class Study(ABC):
 
     def leak_remedy(self, files: pd.DataFrame) -> str:
         """What mends a leak in the split of `files` other than removing the copy; said of the lab's `studies.yaml`."""
-        return "divide anew with another `split: {seed: …}`"
+        from ml.data.given import has_given_parts
+
+        # A division that somebody gave is not made anew by another seed.
+        return (
+            "leave the copies out with `leave_out_leaks: true`"
+            if has_given_parts(files)
+            else "divide anew with another `split: {seed: …}`"
+        )
 
     def data_fingerprint(self, files: pd.DataFrame, split: pd.DataFrame) -> str:
         """Identity of the data: contents, labels and parts; never paths."""

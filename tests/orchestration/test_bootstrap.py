@@ -261,7 +261,7 @@ def test_an_older_python_gets_a_sentence(capsys: pytest.CaptureFixture[str], mon
 
 def test_the_program_is_small_and_needs_nothing_installed() -> None:
     text = (ROOT / "nocturne").read_text(encoding="utf-8")
-    assert len(text.splitlines()) < 210
+    assert len(text.splitlines()) < 200
     assert "://" not in text, "no address of a registry"
     if os.name == "posix":
         assert os.access(ROOT / "nocturne", os.X_OK)

@@ -61,16 +61,16 @@ def run(bench: Bench, name: str) -> trials.Answer:
 
 def test_families_stay_in_one_run_where_they_fit(bench: Bench) -> None:
     every = bench.trials(DENOISE).trials
-    groups = neighbours(DENOISE, every, bench)
+    groups = neighbours(bench, DENOISE, every)
     families = {trial.name: DENOISE.family(trial) for trial in every}
     assert [name for group in groups for name in group] == [trial.name for trial in every]
     assert max(map(len, groups)) <= 36
     for family in set(families.values()):
         assert sum(any(families[name] == family for name in group) for group in groups) <= 2
     full = wanted_trials(DENOISE, bench.trials(DENOISE), (), None, None, "full")
-    assert [len(group) for group in neighbours(DENOISE, full, bench)] == [36] * 24
+    assert [len(group) for group in neighbours(bench, DENOISE, full)] == [36] * 24
     hole = [trial for trial in full if trial.name != full[5].name]
-    assert [len(group) for group in neighbours(DENOISE, hole, bench)][:3] == [5, 30, 36]
+    assert [len(group) for group in neighbours(bench, DENOISE, hole)][:3] == [5, 30, 36]
 
 
 def test_what_is_expected_counts_a_chain_once(bench: Bench) -> None:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ml.features.waveforms import energy
+
 HEARD = 10 ** (-10 / 20)
 """Share of the recording's level (10 dB below it) from which on a stretch is heard."""
-
-AT_ONCE = 1 << 22
-"""Samples that are held while the level of a stretch is taken."""
 
 
 def start_of_noise(recording: np.ndarray, level: float, start: int, length: int) -> int:
@@ -32,6 +31,4 @@ def start_of_noise(recording: np.ndarray, level: float, start: int, length: int)
 def _energy(recording: np.ndarray, start: int, length: int) -> float:
     """Sum of squares of `length` samples, fewer than there are, from `start` on and round the end."""
     end = start + length
-    spans = [(start, min(end, len(recording))), (0, max(0, end - len(recording)))]
-    pieces = [(at, min(at + AT_ONCE, last)) for first, last in spans for at in range(first, last, AT_ONCE)]
-    return sum(float(np.square(recording[at:to].astype(np.float32)).sum(dtype=np.float64)) for at, to in pieces)
+    return energy(recording[start:end]) + energy(recording[: max(0, end - len(recording))])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ml.studies.analysis import impact_of
 from ml.studies.pictures import new_figure, png
 from ml.studies.standing import comparable, left_out
 
@@ -49,9 +50,9 @@ def leaderboard_pictures(results: Results) -> dict[str, bytes]:
     note = left_out(results.leaderboard)
     best = str(comparable(results.leaderboard).sort_values("rank").iloc[0]["trial"])
     pictures = {}
-    impact = results.ask("impact")
+    board, impact = impact_of(results)
     if len(impact):
-        pictures["what each setting brings"] = _impact(impact, results, note)
+        pictures["what each setting brings"] = _impact(impact, board, results.ask("settings"), note)
     scores = results.ask("scores")
     files = before_and_after(scores[scores["trial"] == best])
     if len(files):
@@ -106,12 +107,11 @@ def _gain(files: pd.DataFrame, title: str) -> bytes:
     return png(figure)
 
 
-def _impact(impact: pd.DataFrame, results: Results, note: str) -> bytes:
+def _impact(impact: pd.DataFrame, trials: pd.DataFrame, settings: pd.DataFrame, note: str) -> bytes:
     """Of each setting: all trials as dots by value, their means as a line; what is furthest apart comes first."""
     from matplotlib.figure import Figure
 
-    board = comparable(results.leaderboard).set_index("trial")["selection_value"].astype(float)
-    settings = results.ask("settings")
+    board = trials.set_index("trial")["selection_value"].astype(float)
     means = impact.groupby("setting")["mean"]
     order = (means.max() - means.min()).sort_values(ascending=False, kind="stable").index
     down = math.ceil(len(order) / ACROSS)

@@ -92,16 +92,6 @@ class DenoiseStudy(Study):
 
         return leaks(files, split)
 
-    def leak_remedy(self, files: pd.DataFrame) -> str:
-        from ml.data.given import has_given_parts
-
-        # A division that somebody gave is not made anew by another seed.
-        return (
-            "leave the copies out with `leave_out_leaks: true`"
-            if has_given_parts(files)
-            else super().leak_remedy(files)
-        )
-
     def data_fingerprint(self, files: pd.DataFrame, split: pd.DataFrame) -> str:
         from ml.studies.denoise.sources import data_fingerprint
 

@@ -40,8 +40,8 @@ SCORES = ["part", "recording", "path", "group", "metric", "value"]
 class DenoiseLesson:
     """A U-Net on mixtures, as the engine asks for it."""
 
-    def __init__(self, trial: DenoiseTrial, mixtures: Mixtures, machine: Machine) -> None:
-        self._trial, self._mixtures, self._machine = trial, mixtures, machine
+    def __init__(self, trial: DenoiseTrial, mixtures: Mixtures) -> None:
+        self._trial, self._mixtures = trial, mixtures
 
     def model(self) -> UNet1D:
         return build_unet1d(self._trial.model, seed=self._trial.seed)
@@ -96,7 +96,7 @@ def run_trial(job: TrialJob) -> Outcome:
     trial: DenoiseTrial = job.trial.config  # type: ignore[assignment]
     settings: DenoiseSettings = job.settings
     mixtures = Mixtures(open_waveforms(job.features), job.split, trial.mix, seed=trial.seed, device=job.machine.device)
-    lesson = DenoiseLesson(trial, mixtures, job.machine)
+    lesson = DenoiseLesson(trial, mixtures)
     trained = train(
         lesson,
         recipe_of(job, trial),

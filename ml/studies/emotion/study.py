@@ -79,16 +79,6 @@ class EmotionStudy(Study):
         said = settings.inventory
         return [settings.split, said.group_pattern, said.part_numbers, settings.leave_out_leaks]
 
-    def leak_remedy(self, files: pd.DataFrame) -> str:
-        from ml.data.given import has_given_parts
-
-        # A division that somebody gave is not made anew by another seed.
-        return (
-            "leave the copies out with `leave_out_leaks: true`"
-            if has_given_parts(files)
-            else super().leak_remedy(files)
-        )
-
     def classes(self, settings: EmotionSettings, split: pd.DataFrame) -> list[str]:
         present = set(split["label"])
         named = [name for name in settings.inventory.classes if name in present]

@@ -108,7 +108,7 @@ def test_a_name_that_is_said_is_the_trials_name(tmp_path: Path) -> None:
     assert found.named("mine").changes == {"seed": (42, 1)}, "a name is no setting"
     (problem,) = found.problems
     assert f"{tmp_path / 'other.yaml'}: a trial named mine is already declared in" in problem
-    assert str(tmp_path / "my file (2).yaml") in problem and problem.endswith("choose another file name or `name`")
+    assert str(tmp_path / "my file (2).yaml") in problem and problem.endswith("choose another name")
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from ml.features.waveforms import WaveformConfig, WaveformStore
+from ml.studies.denoise.mixing import MixConfig, Mixtures
 
 RATE = 8000
 """Hz."""
+PLAIN: dict[str, Any] = {"segment_seconds": 0.5}
 
 
 def heard(recordings: dict[str, np.ndarray], rate: int = RATE) -> tuple[WaveformStore, pd.DataFrame]:
@@ -54,3 +57,15 @@ def pairs(parts: tuple[str, ...] = ("train", "validation"), count: int = 4) -> d
             other = sound(len(clean) / RATE, seed=1000 + 100 * index + number, level=0.03)
             found[f"{part}/noisy/{number}"] = (clean + other).astype(np.float16)
     return found
+
+
+def mixtures(recordings: dict[str, np.ndarray] | None = None, seed: int = 1, **said: Any) -> Mixtures:
+    """Mixtures of `recordings`; `said` are settings of the mix."""
+    store, split = heard(folders() if recordings is None else recordings)
+    return Mixtures(store, split, MixConfig(**(PLAIN | said)), seed=seed, device="cpu")
+
+
+def snr_db(noisy: torch.Tensor, clean: torch.Tensor) -> np.ndarray:
+    """Of each row."""
+    noise = (noisy.double() - clean.double()).square().sum(1)
+    return (10 * torch.log10(clean.double().square().sum(1) / noise)).numpy()
