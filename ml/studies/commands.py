@@ -10,7 +10,7 @@ from ml.studies.denoise.commands import add as add_denoise
 if TYPE_CHECKING:
     import typer
 
-    from ml.studies.study import FindModel
+    from ml.studies.surroundings import Surroundings
 
-COMMANDS: tuple[tuple[str, Callable[[typer.Typer, FindModel], None]], ...] = (("denoise", add_denoise),)
-"""Name of the study, and what adds its commands; it is told how models of the study are found."""
+COMMANDS: tuple[tuple[str, Callable[[typer.Typer, Surroundings], None]], ...] = (("denoise", add_denoise),)
+"""Name of the study, and what adds its commands; it is told what it may ask of the lab."""

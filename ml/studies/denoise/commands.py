@@ -14,6 +14,7 @@ from ml.config import ConfigError
 if TYPE_CHECKING:
     from ml.inference.denoiser import Denoiser
     from ml.studies.study import FindModel
+    from ml.studies.surroundings import Surroundings
 
 FAILED, INTERRUPTED = 1, 130
 RATES = (4_000, 384_000)
@@ -21,8 +22,8 @@ CHANNELS = 32
 LONGEST_BLOCK = 2**20
 
 
-def add(app: typer.Typer, find_model: FindModel) -> None:
-    """Adds `nocturne denoise` to `app`; `find_model` knows where models lie."""
+def add(app: typer.Typer, lab: Surroundings) -> None:
+    """Adds `nocturne denoise` to `app`; `lab` knows where models lie."""
 
     @app.command()
     def denoise(
@@ -67,13 +68,13 @@ def add(app: typer.Typer, find_model: FindModel) -> None:
                 raise ConfigError(f"{', '.join(idle)}: for --stream only; a file says itself what is in it")
             if not inputs or out is None:
                 raise ConfigError("say what and where to: nocturne denoise IN... -o DIR; or --stream for a live stream")
-            raise typer.Exit(_denoise_files(inputs, out, overwrite, lambda: _open(find_model, model, device, "auto")))
+            raise typer.Exit(_denoise_files(inputs, out, overwrite, lambda: _open(lab.find_model, model, device, "auto")))
         if inputs or out is not None or overwrite:
             raise ConfigError("--stream goes from standard input to standard output: leave out IN, -o and --overwrite")
         _check_stream(rate, channels, format, block)
         if bypass and (model is not None or device != "auto" or block is not None):
             raise ConfigError("--bypass sends on what comes: leave out --model, --device and --block")
-        raise typer.Exit(_stream(find_model, model, device, rate, channels or 1, format or "s16le", block, bypass))
+        raise typer.Exit(_stream(lab.find_model, model, device, rate, channels or 1, format or "s16le", block, bypass))
 
 
 def _denoise_files(inputs: list[Path], out: Path, overwrite: bool, opened: Callable[[], Denoiser]) -> int:

@@ -1,0 +1,1 @@
+"""The drums study: hits of a drum kit, told apart; songs become beatmaps."""

@@ -1,0 +1,28 @@
+"""How a hit is named: by the file that it is in, its time there and its component. One-shots are named by their file."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_NAMED = re.compile(r"^(?P<audio>.*)#(?P<seconds>\d+\.\d{3}) (?P<component>[a-z0-9_]+)$", re.DOTALL)
+
+
+class Place(NamedTuple):
+    """Where a hit lies."""
+
+    audio: str
+    """Path of the sound inside the source, POSIX."""
+    seconds: float | None
+    """When it begins; None: the file is a one-shot, which begins where it becomes loud."""
+
+
+def hit_path(audio: str, milliseconds: int, component: str) -> str:
+    """The name of a hit of a song, such as `songs/rock.flac#1.250 kick`: unique, and readable in any table."""
+    return f"{audio}#{milliseconds / 1000:.3f} {component}"
+
+
+def place_of(path: str) -> Place:
+    """Where the hit with this name lies."""
+    found = _NAMED.match(path)
+    return Place(path, None) if found is None else Place(found["audio"], float(found["seconds"]))
