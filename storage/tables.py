@@ -115,6 +115,8 @@ def empty(table: str) -> pd.DataFrame:
 
 def _as_given(table: str, frame: pd.DataFrame) -> pd.DataFrame:
     names = {column: name for name, column in _RENAMED.get(table, {}).items()}
+    later = [column for column in columns_of(table) if column not in frame]  # than the record was written
+    frame = frame.assign(**dict.fromkeys(later)) if later else frame
     return frame.drop(columns=["study", "trial"], errors="ignore").rename(columns=names)
 
 

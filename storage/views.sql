@@ -184,14 +184,14 @@ WITH counted AS (
         class,
         count(*) FILTER (state <> 'rejected') AS files,
         count(DISTINCT recording) FILTER (state <> 'rejected') AS recordings,
-        count(*) FILTER (state <> 'rejected' AND seconds > 0) AS sounds,
-        coalesce(sum(seconds) FILTER (state <> 'rejected'), 0) / 60 AS minutes,
+        count(*) FILTER (state <> 'rejected' AND seconds > 0 AND at_seconds IS NULL) AS sounds,
+        coalesce(sum(seconds) FILTER (state <> 'rejected' AND at_seconds IS NULL), 0) / 60 AS minutes,
         count(*) FILTER (state = 'rejected') AS rejected,
         count(*) FILTER (state = 'warned') AS warned
     FROM files
     GROUP BY study, class
 ),
-measured AS (  -- pictures have no minutes: where there are any, what counts is files
+measured AS (  -- pictures and hits have no minutes: where there are any, what counts is how many
     SELECT
         *,
         sum(sounds) OVER whole = sum(files) OVER whole AS all_sound,
@@ -214,9 +214,9 @@ ORDER BY measured.study, measured.amount DESC, measured.class;
 COMMENT ON VIEW inventory_by_class IS 'How much there is of each class. Files, recordings, minutes and windows differ.';
 COMMENT ON COLUMN inventory_by_class.study IS 'study: one question about one body of data';
 COMMENT ON COLUMN inventory_by_class.class IS 'class';
-COMMENT ON COLUMN inventory_by_class.files IS 'number of files that are used';
+COMMENT ON COLUMN inventory_by_class.files IS 'number of files (or of hits in them) that are used';
 COMMENT ON COLUMN inventory_by_class.recordings IS 'number of recordings (persons, …) that are used: files that belong together count once';
-COMMENT ON COLUMN inventory_by_class.minutes IS 'minutes of sound that are used; NULL where there are only pictures';
+COMMENT ON COLUMN inventory_by_class.minutes IS 'minutes of sound that are used; NULL where there are only pictures or hits';
 COMMENT ON COLUMN inventory_by_class.unit IS
     'what share and imbalance are of: minutes where every used file of the study sounds, else files';
 COMMENT ON COLUMN inventory_by_class.share IS 'share of the minutes (or files: see unit) of the study, 0 to 1';
@@ -228,7 +228,7 @@ COMMENT ON COLUMN inventory_by_class.rejected IS 'files that are left out: see f
 CREATE VIEW classes AS
 SELECT
     s.study, s.part, s.class, count(*) AS files, count(DISTINCT s.recording) AS recordings,
-    nullif(sum(f.seconds), 0) / 60 AS minutes, any_value(w.windows) AS windows
+    nullif(sum(f.seconds) FILTER (f.at_seconds IS NULL), 0) / 60 AS minutes, any_value(w.windows) AS windows
 FROM splits s
 LEFT JOIN files f ON f.study = s.study AND f.path = s.path
 LEFT JOIN window_counts w ON w.study = s.study AND w.part = s.part AND w.class = s.class

@@ -68,7 +68,9 @@ def add(app: typer.Typer, lab: Surroundings) -> None:
                 raise ConfigError(f"{', '.join(idle)}: for --stream only; a file says itself what is in it")
             if not inputs or out is None:
                 raise ConfigError("say what and where to: nocturne denoise IN... -o DIR; or --stream for a live stream")
-            raise typer.Exit(_denoise_files(inputs, out, overwrite, lambda: _open(lab.find_model, model, device, "auto")))
+            raise typer.Exit(
+                _denoise_files(inputs, out, overwrite, lambda: _open(lab.find_model, model, device, "auto"))
+            )
         if inputs or out is not None or overwrite:
             raise ConfigError("--stream goes from standard input to standard output: leave out IN, -o and --overwrite")
         _check_stream(rate, channels, format, block)

@@ -1,4 +1,4 @@
-"""How a hit is named: by the file that it is in, its time there and its component. One-shots are named by their file."""
+"""How a hit is named: by the file it is in, its time there and its component. A one-shot is named by its file."""
 
 from __future__ import annotations
 
