@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ml.studies.commands import COMMANDS
+from ml.studies.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from ml.studies.study import Study
@@ -195,14 +195,25 @@ def _bench() -> Bench:
     return open_bench()
 
 
-def _find_model(study: str, said: str | None) -> Path:
-    from orchestration.models import find_model
+def _surroundings(study: str) -> Surroundings:
+    """What the commands of a study may ask of the lab, which is opened when they do."""
 
-    return find_model(_bench(), _study(study), said)
+    def find(said: str | None) -> Path:
+        from orchestration.models import find_model
+
+        return find_model(_bench(), _study(study), said)
+
+    return Surroundings(
+        find_model=find,
+        collection=lambda: _bench().collection(_study(study)),
+        source=lambda: _bench().source_or_none(_study(study)),
+        settings=lambda: _bench().settings(_study(study)),
+        files=lambda: _bench().files(_study(study)),
+    )
 
 
 for _name, _add in COMMANDS:
-    _add(app, partial(_find_model, _name))
+    _add(app, _surroundings(_name))
 
 
 def main() -> int:

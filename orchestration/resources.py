@@ -77,19 +77,37 @@ class Bench:
         return Trials(trials, tuple(problems), found.notes)
 
     def source(self, study: Study, environment: Mapping[str, str] | None = None) -> Path:
-        """The folder of the study's files: the environment variable wins, then the lab's `sources.yaml`."""
+        """The folder of the study's files: the environment variable wins, then the lab's `sources.yaml`, then what was
+        collected in the lab. Raises `NotReady` where there is none of them."""
+        found = self.source_or_none(study, environment)
+        if found is None:
+            raise NotReady(
+                f"no source folder is set for the study {study.name}: set {study.source_variable}, or write "
+                f"`{study.name}: /path/to/folder` into {self.lab.sources_file}"
+            )
+        return found
+
+    def source_or_none(self, study: Study, environment: Mapping[str, str] | None = None) -> Path | None:
+        """As `source`; None where there is none."""
         environment = os.environ if environment is None else environment
         said = environment.get(study.source_variable)
         if said:
             return Path(said).expanduser()
         listed = _only_studies(study, self.lab.sources_file)
         said = listed.get(study.name)
-        if not isinstance(said, str) or not said:
-            raise NotReady(
-                f"no source folder is set for the study {study.name}: set {study.source_variable}, or write "
-                f"`{study.name}: /path/to/folder` into {self.lab.sources_file}"
-            )
-        return self.lab.root / Path(said).expanduser()
+        if isinstance(said, str) and said:
+            return self.lab.root / Path(said).expanduser()
+        collected = self.collection(study)
+        return collected if collected.is_dir() else None
+
+    def collection(self, study: Study) -> Path:
+        """Where commands of the study keep what they collect; the folder need not be there."""
+        return self.lab.collected / study.name
+
+    def files(self, study: Study) -> pd.DataFrame | None:
+        """The last inventory of the study; None before the first."""
+        noted = self.records.noted(study.name, "inventory")
+        return None if noted is None else noted.table("files")
 
     def data(self, study: Study) -> StudyData:
         """The last inventory and split; both hold together or this is refused."""

@@ -29,6 +29,7 @@ records/         the account of every attempt at every trial; THE ONLY THING THA
 results.duckdb   made from the records, to be asked in SQL; safe to delete, made again by `nocturne db rebuild`
 reports/         what was written for you to read in the morning
 experiments/     your own trials: one folder per study, one YAML per trial
+collected/       what you collected for a study with its commands; back this up too
 sources.yaml     where the recordings of each study lie (you write it)
 studies.yaml     what differs from a study's defaults in this lab (you write it)
 machine.yaml     device, precision and threads of this machine
@@ -64,6 +65,11 @@ class Lab:
     def results(self) -> Path:
         """The published database: a whole file at any moment, replaced, never written in place."""
         return self.root / "results.duckdb"
+
+    @property
+    def collected(self) -> Path:
+        """What a person collected with the commands of a study: a source like any other, only that it lies here."""
+        return self.root / "collected"
 
     @property
     def reports(self) -> Path:
