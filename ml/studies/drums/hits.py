@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _NAMED = re.compile(r"^(?P<audio>.*)#(?P<seconds>\d+\.\d{3}) (?P<component>[a-z0-9_]+)$", re.DOTALL)
 
@@ -26,3 +29,11 @@ def place_of(path: str) -> Place:
     """Where the hit with this name lies."""
     found = _NAMED.match(path)
     return Place(path, None) if found is None else Place(found["audio"], float(found["seconds"]))
+
+
+def places_of(paths: pd.Series) -> pd.DataFrame:
+    """Columns audio and seconds (NaN for a one-shot): `place_of` of many names at once, with their index."""
+    found = paths.str.extract(_NAMED)
+    return found[["audio", "seconds"]].assign(
+        audio=found["audio"].fillna(paths), seconds=found["seconds"].astype("float64")
+    )
