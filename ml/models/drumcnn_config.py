@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ml.config import Config
+from ml.models.hub import WEIGHTS, content
 
 BLOCKS = 4
 CHANNELS_IN = 8
@@ -29,6 +31,21 @@ class DrumCNNConfig(Config):
     """Where the first weights come from: the folder of a model, a .safetensors or a .pth state dict (whole path). What
     does not fit is left random, and said. null: all weights begin random."""
 
+    @field_validator("checkpoint")
+    @classmethod
+    def _names_one_place(cls, said: str | None) -> str | None:
+        if said is not None and not Path(said).expanduser().is_absolute():
+            raise ValueError("not a whole path (from / or ~, or a drive's letter)")
+        return said
+
     def identity(self) -> dict[str, Any]:
-        """What changes numbers."""
-        return self.model_dump(mode="json")
+        """What changes numbers: a checkpoint stands by what is in it, not by its place.
+
+        One that is not there stands for its path; training with it is refused.
+        """
+        said = self.model_dump(mode="json")
+        if self.checkpoint is None:
+            return said
+        place = Path(self.checkpoint).expanduser()
+        file = place / WEIGHTS if place.is_dir() else place
+        return said | {"checkpoint": content(file) if file.is_file() else self.checkpoint}

@@ -10,7 +10,8 @@ import re
 from functools import cache
 from pathlib import Path
 
-FILES = ("config.json", "model.safetensors")
+WEIGHTS = "model.safetensors"
+FILES = ("config.json", WEIGHTS)
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 SECONDS_TO_ANSWER = 5.0
 
@@ -53,11 +54,13 @@ def identity(pretrained: str) -> str:
     local = local_folder(pretrained)
     if local is None or not all((local / name).is_file() for name in FILES):
         return pretrained
-    stats = [(local / name).stat() for name in FILES]
-    return ", ".join(
-        f"{name} {_sha256(local / name, stat.st_size, stat.st_mtime_ns)}"
-        for name, stat in zip(FILES, stats, strict=True)
-    )
+    return ", ".join(f"{name} {content(local / name)}" for name in FILES)
+
+
+def content(file: Path) -> str:
+    """SHA-256 of `file`; read again only when its size or its time of change is another."""
+    stat = file.stat()
+    return _sha256(file, stat.st_size, stat.st_mtime_ns)
 
 
 @cache

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ml.models.hub import ModelUnavailable
+from ml.models.hub import WEIGHTS, ModelUnavailable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 EXTRA = "nocturne"
 """Where config.json holds what Nocturne says beside what transformers says."""
 
-WEIGHTS = "model.safetensors"
-
 ROOMS = {
     "audio-spectrogram-transformer": "ml.models.ast",
     "resnet": "ml.models.resnet",
+    "drumcnn": "ml.models.drumcnn",
     "unet1d": "ml.models.unet1d",
 }
 """The module of each kind of network, by the `model_type` of its configuration; its `restore` loads a folder."""
