@@ -7,6 +7,7 @@ import dagster as dg
 from ml.studies.registry import ALL_STUDIES
 from orchestration.checks import study_checks
 from orchestration.database import results_database
+from orchestration.noticing import source_sensor
 from orchestration.resources import Bench, open_bench
 from orchestration.study_assets import study_assets
 from orchestration.warm_start import fork_runs_from_a_warm_process
@@ -27,7 +28,8 @@ def build_definitions(bench: Bench) -> dg.Definitions:
                 default_status=dg.DefaultSensorStatus.RUNNING,
                 minimum_interval_seconds=30,
                 description="Brings leaderboard, best model and database up to date when trials have been answered.",
-            )
+            ),
+            *(source_sensor(study, bench) for study in ALL_STUDIES),
         ],
         # A run and its steps are one process: nothing lives on, holds the GPU or writes when it is killed.
         executor=dg.in_process_executor,

@@ -18,7 +18,7 @@ COMMENT ON COLUMN studies.account IS 'what was noted, as JSON';
 CREATE TABLE files (
     study VARCHAR, path VARCHAR, class VARCHAR, recording VARCHAR, seconds DOUBLE, rate INTEGER, channels INTEGER,
     format VARCHAR, bytes BIGINT, modified_ns BIGINT, content_hash VARCHAR, sound_hash VARCHAR, peak DOUBLE,
-    state VARCHAR, problem VARCHAR, at_seconds DOUBLE, overlaps VARCHAR
+    state VARCHAR, problem VARCHAR, at_seconds DOUBLE, heard_with VARCHAR
 );
 COMMENT ON TABLE files IS
     'The inventory: one row per file found in the source of a study, or per hit in it, the ones left out included.';
@@ -39,7 +39,7 @@ COMMENT ON COLUMN files.peak IS 'largest absolute sample, full scale is 1; 0 for
 COMMENT ON COLUMN files.state IS 'ok, warned (used, look at problem) or rejected (left out)';
 COMMENT ON COLUMN files.problem IS 'why it was warned about or rejected, in a sentence; empty when ok';
 COMMENT ON COLUMN files.at_seconds IS 'where in the file the hit begins that the row stands for; NULL for a file as a whole';
-COMMENT ON COLUMN files.overlaps IS 'other classes that begin within what is seen of a hit; NULL where it stands alone';
+COMMENT ON COLUMN files.heard_with IS 'other classes that begin within what is seen of a hit; NULL where it stands alone';
 
 CREATE TABLE splits (
     study VARCHAR, path VARCHAR, class VARCHAR, recording VARCHAR, content_hash VARCHAR, part VARCHAR

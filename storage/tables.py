@@ -26,7 +26,7 @@ OF_A_STUDY = {
 """Kinds of account of a whole study, and the tables each may bring; an account of another kind brings none."""
 
 _RENAMED = {
-    "files": {"label": "class", "group": "recording"},
+    "files": {"label": "class", "group": "recording", "overlaps": "heard_with"},
     "splits": {"label": "class", "group": "recording"},
     "predictions": {"window": "window_number"},
 }

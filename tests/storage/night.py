@@ -39,6 +39,8 @@ def files_table() -> pd.DataFrame:
                     "peak": 0.5,
                     "state": "ok",
                     "problem": "",
+                    "at_seconds": np.nan,
+                    "overlaps": None,
                 }
             )
     rows[0] |= {"state": "rejected", "problem": "the file ends in the middle: 44,089 of 88,200 frames"}

@@ -1,0 +1,12 @@
+"""How much there is of each class, where a row stands for a hit in a file."""
+
+from __future__ import annotations
+
+from orchestration.amounts import class_amounts
+from tests.storage.test_tables import hits_table
+
+
+def test_hits_are_counted_and_their_files_are_not_added_up():
+    found = class_amounts(hits_table())
+    assert found.unit == "files" and found.smallest == "crash" and found.ratio == 2.5
+    assert found.classes["files"].to_dict() == {"crash": 2, "kick": 5}

@@ -1,0 +1,79 @@
+"""A source that changes is looked at again: once it rests, once per change, and never because a drive is away."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import dagster as dg
+import pytest
+
+from ml.studies.emotion.study import EMOTION
+from orchestration.noticing import source_sensor, state_of
+from orchestration.resources import Bench
+from orchestration.study_assets import study_assets
+from storage.lab import Lab
+
+
+@pytest.fixture
+def bench(tmp_path):
+    source = tmp_path / "source"
+    (source / "happy").mkdir(parents=True)
+    (source / "happy" / "a.png").write_bytes(b"one")
+    lab = Lab.open(tmp_path / "lab")
+    lab.sources_file.write_text(f"emotion: {source}\n", encoding="utf-8")
+    return Bench(lab)
+
+
+def looked(bench, cursor):
+    sensor = source_sensor(EMOTION, bench)
+    with dg.build_sensor_context(cursor=cursor, definitions=None) as context:
+        return sensor.evaluate_tick(context)
+
+
+def test_new_files_are_looked_at_when_they_have_come_to_rest(bench, tmp_path):
+    first = looked(bench, None)
+    assert not first.run_requests and "1 files" in first.skip_message
+    calm = looked(bench, first.cursor)
+    assert not calm.run_requests and "nothing has changed" in calm.skip_message
+
+    (tmp_path / "source" / "happy" / "b.png").write_bytes(b"half")
+    moving = looked(bench, calm.cursor)
+    assert not moving.run_requests and "come to rest" in moving.skip_message
+    (tmp_path / "source" / "happy" / "b.png").write_bytes(b"whole now")
+    still_moving = looked(bench, moving.cursor)
+    assert not still_moving.run_requests
+    at_rest = looked(bench, still_moving.cursor)
+    assert len(at_rest.run_requests) == 1
+    again = looked(bench, at_rest.cursor)
+    assert not again.run_requests and "nothing has changed" in again.skip_message
+
+
+def test_it_takes_the_inventory_and_nothing_else(bench):
+    defs = dg.Definitions(sensors=[source_sensor(EMOTION, bench)], assets=study_assets(EMOTION, bench))
+    (target,) = defs.get_sensor_def("emotion_source").targets
+    selected = defs.resolve_job_def(target.job_name).asset_layer.selected_asset_keys
+    assert selected == {dg.AssetKey(["emotion", "source_inventory"])}
+
+
+def test_a_drive_that_is_away_has_changed_nothing(bench, tmp_path):
+    first = looked(bench, None)
+    shutil.move(tmp_path / "source", tmp_path / "away")
+    away = looked(bench, first.cursor)
+    assert not away.run_requests and "cannot be read now" in away.skip_message
+    shutil.move(tmp_path / "away", tmp_path / "source")
+    back = looked(bench, away.cursor or first.cursor)
+    assert not back.run_requests and "nothing has changed" in back.skip_message
+
+
+def test_without_a_source_it_says_what_to_set(tmp_path):
+    said = looked(Bench(Lab.open(tmp_path / "lab")), None)
+    assert not said.run_requests
+    assert "NOCTURNE_EMOTION_SOURCE" in said.skip_message and "sources.yaml" in said.skip_message
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+def test_links_are_not_followed(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "round").symlink_to(tmp_path / "source", target_is_directory=True)
+    assert state_of(tmp_path / "source")[0] == 1
