@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,12 @@ def run_demo(folder: Path) -> int:
             break
         if code == 0:
             from orchestration.answers import standing
+            from orchestration.models import find_model
 
             print(f"\n{study.summary(standing(bench, study))}\n")
+            tried = study.after_demo(bench.lab.root / "tried" / study.name, partial(find_model, bench, study))
+            if tried:
+                print(f"{tried}\n")
     if worst == INTERRUPTED:
         return worst
     lab = bench.lab.root

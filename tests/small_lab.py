@@ -47,7 +47,17 @@ TINY_OF_NOISE: dict[str, Any] = {
         "mix": {"segment_seconds": 0.1, "windows_per_epoch": 16, "validation_windows": 8},
     },
 }
-TINIES = {"concert": TINY, "emotion": TINY_OF_PICTURES, "denoise": TINY_OF_NOISE}
+
+TINY_OF_HITS: dict[str, Any] = {
+    "retry_delay_seconds": 0.2,
+    "split": {"train": 0.6, "validation": 0.2, "test": 0.2},
+    "trial": {
+        "model": {"channels": [8, 8, 8, 8]},
+        "training": {"epochs": 2, "batch_size": 32},
+        "picture": {"mels": 16, "columns": 16, "fft": 512},
+    },
+}
+TINIES = {"concert": TINY, "emotion": TINY_OF_PICTURES, "denoise": TINY_OF_NOISE, "drums": TINY_OF_HITS}
 
 
 def small_lab(folder: Path, corpus: Path, study: str = "concert", **settings: Any) -> Bench:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ml.studies.concert.study import CONCERT
 from ml.studies.denoise.study import DENOISE
+from ml.studies.drums.study import DRUMS
 from ml.studies.emotion.study import EMOTION
 from ml.studies.study import Study
 
-ALL_STUDIES: tuple[Study, ...] = (CONCERT, EMOTION, DENOISE)
+ALL_STUDIES: tuple[Study, ...] = (CONCERT, EMOTION, DENOISE, DRUMS)
 
 
 def study_named(name: str) -> Study:

@@ -316,6 +316,10 @@ class Study(ABC):
     def demo_settings(self) -> dict[str, Any]:
         """What a lab's `studies.yaml` says so that the demo's corpus is enough and two cores are too."""
 
+    def after_demo(self, folder: Path, find_model: FindModel) -> str:
+        """Use the best model on something made up that it never met, in `folder`; what came of it, in sentences."""
+        return ""
+
 
 def _value_of(said: dict[str, Any], setting: str) -> Any:
     for name in setting.split("."):
