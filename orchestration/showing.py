@@ -34,6 +34,9 @@ BOARD = {
     "test_si_sdr_improvement": "test, dB gained",
     "test_si_sdr_improvement_low": "from, dB",
     "test_si_sdr_improvement_high": "to, dB",
+    "test_event_f1": "test, hits in songs (F1)",
+    "test_event_f1_low": "from, F1",
+    "test_event_f1_high": "to, F1",
     "worst_class": "worst_class",
     "epochs": "epochs",
     "verdict": "verdict",
@@ -148,6 +151,9 @@ def trial(study: Study, noun: str, record: Record, found: bool) -> dict[str, Any
         }
         if metrics["class"].notna().any():
             shown["classes"] = dg.MetadataValue.md(markdown(class_table(metrics)))
+        judged = {name: record.table(name) for name in ("metrics", "confusion") if name in record.tables}
+        texts = study.trial_texts(judged)
+        shown |= {title: dg.MetadataValue.md(f"```\n{text}\n```") for title, text in texts.items()}
         pictures = study.trial_pictures(
             {name: record.table(name) for name in ("confusion", "scores") if name in record.tables}
         )

@@ -201,7 +201,7 @@ COMMENT ON COLUMN scores.trial IS 'trial: one configuration of a study';
 COMMENT ON COLUMN scores.part IS 'validation or test';
 COMMENT ON COLUMN scores.recording IS 'what the file belongs to: a recording, a speaker, a song';
 COMMENT ON COLUMN scores.path IS 'the file, inside the source folder';
-COMMENT ON COLUMN scores.metric IS 'for example si_sdr (dB), si_sdr_improvement (dB), snr (dB), stoi (0 to 1)';
+COMMENT ON COLUMN scores.metric IS 'for example si_sdr (dB), si_sdr_improvement (dB), snr (dB), stoi (0 to 1), event_f1 (0 to 1)';
 COMMENT ON COLUMN scores.value IS 'the number; a file on which the metric is not defined has no row';
 
 CREATE TABLE comparisons (

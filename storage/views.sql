@@ -27,7 +27,11 @@ WITH summary AS (
         max(value) FILTER (part = 'validation' AND metric = 'si_sdr_improvement') AS validation_si_sdr_improvement,
         max(value) FILTER (part = 'test' AND metric = 'si_sdr_improvement') AS test_si_sdr_improvement,
         max(low) FILTER (part = 'test' AND metric = 'si_sdr_improvement') AS test_si_sdr_improvement_low,
-        max(high) FILTER (part = 'test' AND metric = 'si_sdr_improvement') AS test_si_sdr_improvement_high
+        max(high) FILTER (part = 'test' AND metric = 'si_sdr_improvement') AS test_si_sdr_improvement_high,
+        max(value) FILTER (part = 'validation' AND metric = 'event_f1') AS validation_event_f1,
+        max(value) FILTER (part = 'test' AND metric = 'event_f1') AS test_event_f1,
+        max(low) FILTER (part = 'test' AND metric = 'event_f1') AS test_event_f1_low,
+        max(high) FILTER (part = 'test' AND metric = 'event_f1') AS test_event_f1_high
     FROM metrics
     WHERE class IS NULL
     GROUP BY study, trial
@@ -80,6 +84,7 @@ SELECT
     summary.validation_macro_f1, summary.test_macro_f1, summary.train_accuracy,
     summary.validation_si_sdr_improvement, summary.test_si_sdr_improvement,
     summary.test_si_sdr_improvement_low, summary.test_si_sdr_improvement_high,
+    summary.validation_event_f1, summary.test_event_f1, summary.test_event_f1_low, summary.test_event_f1_high,
     worst.worst_class, worst.worst_recall,
     ranked.seconds_spent / 60 AS minutes, ranked.epochs_done AS epochs, ranked.best_epoch, ranked.seconds_standalone,
     tried.attempts, ranked.ended, ranked.purpose, changed.changes, ranked.remarks, ranked.verdict,
@@ -123,6 +128,11 @@ COMMENT ON COLUMN leaderboard.validation_si_sdr_improvement IS
 COMMENT ON COLUMN leaderboard.test_si_sdr_improvement IS 'the same over test recordings';
 COMMENT ON COLUMN leaderboard.test_si_sdr_improvement_low IS 'lower end of its 95 % interval over recordings, dB';
 COMMENT ON COLUMN leaderboard.test_si_sdr_improvement_high IS 'upper end of its 95 % interval over recordings, dB';
+COMMENT ON COLUMN leaderboard.validation_event_f1 IS
+    'F1 of the hits that are found in whole validation songs, at most 50 ms from where they are, all components together';
+COMMENT ON COLUMN leaderboard.test_event_f1 IS 'the same over test songs';
+COMMENT ON COLUMN leaderboard.test_event_f1_low IS 'lower end of its 95 % interval over songs';
+COMMENT ON COLUMN leaderboard.test_event_f1_high IS 'upper end of its 95 % interval over songs';
 COMMENT ON COLUMN leaderboard.worst_class IS 'class with the lowest validation recall (by windows where there are any)';
 COMMENT ON COLUMN leaderboard.worst_recall IS 'that recall';
 COMMENT ON COLUMN leaderboard.minutes IS 'minutes of wall clock that the attempt took';

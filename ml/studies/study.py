@@ -304,6 +304,10 @@ class Study(ABC):
     def trial_pictures(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
         """Pictures (PNG) of one trial, by title."""
 
+    def trial_texts(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+        """What else a person reads of one trial's evaluation (from `metrics` and `confusion`), by title, as lines."""
+        return {}
+
     @abstractmethod
     def export_document(self, folder: Path, results: Results, models: Mapping[str, Path], *, pth: bool) -> list[Path]:
         """Write results and models in the form that people used before; the files written."""
