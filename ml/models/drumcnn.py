@@ -8,6 +8,7 @@ every file of them.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +53,8 @@ class DrumCNN(nn.Module):
         self.pool, self.average = nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(config.dropout)
         self.fc = nn.Linear(four, OUTPUTS)
+        # A fresh network takes each component for as likely as the others, asked for one by one or against each other.
+        nn.init.constant_(self.fc.bias, -math.log(OUTPUTS - 1))
 
     def forward(self, pictures: Tensor) -> Answer:
         """The logits of `pictures`."""

@@ -113,12 +113,15 @@ class ClassifierLesson:
         """Class probabilities `(windows, classes)`, on the processor; None: out of memory."""
         try:
             with torch.inference_mode(), self._machine.autocast():
-                return model(self._batch(indices)).logits.float().softmax(dim=1).cpu()
+                return self._probabilities(model(self._batch(indices)).logits.float()).cpu()
         except RuntimeError as problem:
             if not ran_out_of_memory(problem):
                 raise
         # Only out of the except block are the failed try's tensors free: the exception holds its frames.
         return None
+
+    def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.softmax(dim=1)
 
     def _evaluate_fewer(self, failed: int) -> None:
         """Half as many windows at once as the `failed`; a trial is not lost for want of memory in its evaluation."""
@@ -160,10 +163,12 @@ def run_classifier(
     *,
     train_scores: Callable[[nn.Module, EpochNote], dict[str, float]],
     save_model: Callable[[nn.Module, Path], None],
+    further: Callable[[nn.Module, EpochNote], dict[str, pd.DataFrame]] = lambda model, best: {},
 ) -> Outcome:
     """Train what is not trained yet, choose the epoch on validation, open test once.
 
-    `train_scores` says of the chosen model what the table of metrics has of the training part.
+    `train_scores` says of the chosen model what the table of metrics has of the training part; `further` gives rows of
+    it and other tables that say of the model more than its windows do.
     """
     trained = train(
         lesson,
@@ -187,6 +192,8 @@ def run_classifier(
     of_training = _train_metrics(train_scores(model, best))
     tables["metrics"] = pd.concat([of_training, tables["metrics"]], ignore_index=True)
     tables["draws"] = draws_table(trained.history)
+    for name, rows in further(model, best).items():
+        tables[name] = pd.concat([tables[name], rows], ignore_index=True) if name in tables else rows
 
     def save(folder: Path) -> dict[str, Any]:
         save_model(model, folder)

@@ -1,0 +1,90 @@
+"""One drums trial, computed: from the hits of its data to its tables and its model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ml.config import fingerprint
+from ml.data.components import COMPONENTS
+from ml.features.waveforms import open_waveforms
+from ml.models.saved import save_model
+from ml.studies.classifier import run_classifier
+from ml.studies.drums.config import DrumsSettings, DrumsTrial
+from ml.studies.drums.lesson import DrumsLesson, last_before_rest
+from ml.studies.drums.material import hits_of
+from ml.studies.study import Outcome, Trial, TrialJob
+from ml.training.engine import EpochNote, Recipe
+
+MONITOR = "macro_f1"
+"""The validation metric that chooses the best epoch and the best trial: every component counts alike."""
+
+
+def run_trial(job: TrialJob) -> Outcome:
+    """Train what is not trained yet, choose the epoch on validation, judge hits and whole songs."""
+    trial: DrumsTrial = job.trial.config  # type: ignore[assignment]
+    settings: DrumsSettings = job.settings
+    store = open_waveforms(job.features)
+    lesson = DrumsLesson(trial, store, hits_of(store, job.split, trial.picture), job.machine)
+    about: dict[str, Any] = {
+        # Nothing of the one trial: all trials that end with these weights have this model.
+        "study": "drums",
+        "components": list(COMPONENTS),
+        "picture": trial.picture.model_dump(mode="json"),
+        "sample_rate": settings.features.sample_rate,
+        "loss": trial.training.loss,
+    }
+    return run_classifier(
+        job,
+        lesson,
+        recipe_of(job, trial),
+        # Without what is done to training hits: only so can training be held against validation.
+        train_scores=lambda model, best: lesson.scores(model, "train"),
+        save_model=lambda model, folder: save_model(model, folder, about),
+    )
+
+
+def recipe_of(job: TrialJob, trial: DrumsTrial) -> Recipe:
+    """When blocks rest, how long it trains and when the rate falls are no part of what leads to the first epoch."""
+    return Recipe(
+        origin=fingerprint(job.origin, *_beginning(trial)),
+        seed=trial.seed,
+        epochs=trial.training.epochs,
+        monitor=MONITOR,
+        higher_is_better=True,
+        patience=trial.training.early_stop,
+        keep=kept_for(_forks(job.siblings, trial)),
+    )
+
+
+def kept_for(forks: Sequence[int]) -> Callable[[int, Sequence[EpochNote]], bool]:
+    """Kept are the states after the epochs `forks`, where another trial goes on, and the best one up to each."""
+
+    def keep(epoch: int, history: Sequence[EpochNote]) -> bool:
+        return any(epoch == fork or (fork <= len(history) and epoch == _best(history[:fork])) for fork in forks)
+
+    return keep
+
+
+def _best(history: Sequence[EpochNote]) -> int:
+    return max(history, key=lambda note: (note.validation[MONITOR], -note.epoch)).epoch
+
+
+def _forks(siblings: Sequence[Trial], trial: DrumsTrial) -> list[int]:
+    """After which epochs those that begin as `trial` does go on otherwise."""
+    own = _beginning(trial), _pace(trial)
+    others: list[DrumsTrial] = [one.config for one in siblings]  # type: ignore[misc]
+    ends = {last_before_rest(other) for other in [trial, *others] if (_beginning(other), _pace(other)) == own}
+    return sorted(end for end in ends if end)
+
+
+def _beginning(trial: DrumsTrial) -> list[Any]:
+    """What decides the first epoch, beside the data and what every epoch says of itself."""
+    said = trial.training
+    learnt = [said.loss, said.overlapping, said.balance, said.weight_decay]
+    return [trial.seed, trial.model.identity(), trial.picture, trial.augmentation, *learnt]
+
+
+def _pace(trial: DrumsTrial) -> list[Any]:
+    said = trial.training
+    return [said.batch_size, said.lr, said.scheduler_patience, said.scheduler_factor, said.min_lr]
