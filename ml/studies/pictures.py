@@ -51,8 +51,8 @@ def curves(epochs: pd.DataFrame) -> bytes:
     return png(figure)
 
 
-def confusion(table: pd.DataFrame, part: str | None = None, level: str = "recording") -> bytes:
-    """Counts of actual against predicted classes, coloured by share of the actual class."""
+def confusion(table: pd.DataFrame, part: str | None = None, level: str = "recording", unit: str | None = None) -> bytes:
+    """Counts of actual against predicted classes, coloured by share of the actual class; `unit` is what is counted."""
     part = part or ("test" if (table["part"] == "test").any() else "validation")
     rows = table[(table["part"] == part) & (table["level"] == level)]
     names = list(dict.fromkeys(rows["actual"]))
@@ -67,6 +67,6 @@ def confusion(table: pd.DataFrame, part: str | None = None, level: str = "record
             axes.text(column, row, int(values[row, column]), ha="center", va="center", color=colour)
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel(f"Predicted ({part}, {level}s)")
+    axes.set_xlabel(f"Predicted ({part}, {unit or f'{level}s'})")
     axes.set_ylabel("True")
     return png(figure)

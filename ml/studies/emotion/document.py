@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from ml.studies.emotion.config import CLASSES
+from ml.studies.history import as_number, history
 from ml.studies.results import Results
 from ml.studies.standing import comparable, left_out
 from ml.studies.written import copy_model, write_state_dict, write_text, written
@@ -20,16 +21,6 @@ from ml.studies.written import copy_model, write_state_dict, write_text, written
 log = logging.getLogger(__name__)
 
 WORKERS_NOTE = "# other.workers is there because it was before; Nocturne finds out by itself.\n"
-
-COLUMNS = {
-    ("train", "loss"): "train_loss",
-    ("train", "accuracy"): "train_acc",
-    ("validation", "loss"): "val_loss",
-    ("validation", "accuracy"): "val_acc",
-    ("validation", "macro_f1"): "val_f1",
-    ("train", "lr"): "lr",
-}
-"""What an epoch's entry in history.json holds, and where it comes from."""
 
 
 def export(folder: Path, results: Results, models: Mapping[str, Path], *, pth: bool) -> list[Path]:
@@ -67,14 +58,14 @@ def part_metrics(metrics: pd.DataFrame, counts: pd.DataFrame | None) -> dict[str
     """Overall and per-emotion metrics of one part, from 0 to 1; null is what could not be measured."""
     overall = metrics[metrics["class"].isna()].set_index("metric")["value"]
     accuracy = metrics[metrics["class"].isna() & (metrics["metric"] == "accuracy")].iloc[0]
-    said: dict[str, Any] = {name: _number(overall.get(name)) for name in ("accuracy", "macro_f1")}
-    said["accuracy_95_percent_interval"] = [_number(accuracy["low"]), _number(accuracy["high"])]
+    said: dict[str, Any] = {name: as_number(overall.get(name)) for name in ("accuracy", "macro_f1")}
+    said["accuracy_95_percent_interval"] = [as_number(accuracy["low"]), as_number(accuracy["high"])]
     of_classes = metrics[metrics["class"].notna()].pivot_table(
         index="class", columns="metric", values="value", dropna=False
     )
     names = _in_order(of_classes.index)
     said["per_class"] = {
-        name: {metric: _number(of_classes.loc[name].get(metric)) for metric in ("precision", "recall", "f1")}
+        name: {metric: as_number(of_classes.loc[name].get(metric)) for metric in ("precision", "recall", "f1")}
         | ({} if counts is None else {"support": int(counts.loc[name].sum())})
         for name in names
     }
@@ -87,7 +78,7 @@ def _write_run(
     config = yaml.safe_dump(experiment_config(row["trial"], row["config"]), sort_keys=False, allow_unicode=True)
     paths = [
         write_text(run / "config.yaml", config + WORKERS_NOTE),
-        _write_json(run / "history.json", _history(epochs)),
+        _write_json(run / "history.json", history(epochs)),
     ]
     for part, word in (("validation", "best"), ("test", "test")):
         of_part = metrics[(metrics["part"] == part) & (metrics["level"] != "recording")]
@@ -119,16 +110,6 @@ def _counts(confusion: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(index=names, columns=names, fill_value=0).astype(np.int64)
 
 
-def _history(epochs: pd.DataFrame) -> list[dict[str, Any]]:
-    """One entry per epoch."""
-    entries = []
-    for epoch, rows in epochs.groupby("epoch"):
-        values = {(row.part, row.metric): row.value for row in rows.itertuples()}
-        said = {word: _number(values[key]) for key, word in COLUMNS.items() if key in values}
-        entries.append({"epoch": int(epoch), **said, "seconds": _number(rows["seconds"].iloc[0])})
-    return entries
-
-
 def _write_log(path: Path, attempts: pd.DataFrame) -> Path:
     """One line per attempt, the oldest first; failed and interrupted ones are in it too."""
     ordered = attempts.sort_values(["started", "trial", "attempt"], na_position="first", kind="stable")
@@ -154,12 +135,7 @@ def _plain(value: Any) -> Any:
         return value.isoformat() + ("" if value.tzinfo else "Z")
     if isinstance(value, np.generic):
         value = value.item()
-    return _number(value) if isinstance(value, float) else value
-
-
-def _number(value: Any) -> float | None:
-    """None for what JSON has no number for."""
-    return None if value is None or pd.isna(value) or not np.isfinite(value) else float(value)
+    return as_number(value) if isinstance(value, float) else value
 
 
 def _in_order(names: Any) -> list[str]:
