@@ -41,7 +41,7 @@ class DrumsLesson(ClassifierLesson):
 
     def __init__(self, trial: DrumsTrial, store: WaveformStore, hits: Hits, machine: Machine) -> None:
         training, rate = trial.training, store.config.sample_rate
-        self._trial, self._hits = trial, hits
+        self._trial, self.hits = trial, hits
         own = np.flatnonzero((hits.part == 0) & (training.overlapping | ~hits.companions.any(axis=1)))
         if not len(own):
             raise ValueError("no hit of the training part stands alone; set training.overlapping to true")
@@ -99,7 +99,7 @@ class DrumsLesson(ClassifierLesson):
 
     def draws(self, order: np.ndarray) -> dict[str, int]:
         """Of a moment every component counts that sounds in it."""
-        of_item = np.zeros(len(self._hits), dtype=np.int64)
+        of_item = np.zeros(len(self.hits), dtype=np.int64)
         of_item[self._items] = np.arange(len(self._items))
         counts = self._targets[of_item[order]].sum(axis=0)
         return {name: int(count) for name, count in zip(COMPONENTS, counts, strict=True)}
@@ -118,13 +118,13 @@ class DrumsLesson(ClassifierLesson):
 
     def scores(self, model: nn.Module, part: str) -> dict[str, float]:
         """Accuracy, macro recall, macro F1 and what is minimised, over the hits of `part` as they are."""
-        own = np.flatnonzero(self._hits.part == PARTS.index(part))
+        own = np.flatnonzero(self.hits.part == PARTS.index(part))
         if part == "train":
             own = own[:: -(-len(own) // JUDGED_OF_TRAINING) or 1]
         if not len(own):
             return {}
         chances = self.chances(model, own)
-        labels = self._hits.label[own]
+        labels = self.hits.label[own]
         counts = confusion_counts(labels, self._alone(chances, own).argmax(axis=1), len(COMPONENTS))
         return {**overall_scores(counts), "loss": self._mean_loss(chances, own)}
 
@@ -138,17 +138,17 @@ class DrumsLesson(ClassifierLesson):
 
     def evaluate(self, model: nn.Module) -> dict[str, pd.DataFrame]:
         """The tables of validation and test, over all hits and over those that stand alone; test is opened here."""
-        found = [self._tables(model, part) for part in EVALUATED if (self._hits.part == PARTS.index(part)).any()]
+        found = [self._tables(model, part) for part in EVALUATED if (self.hits.part == PARTS.index(part)).any()]
         return {
             name: pd.concat([tables[name] for tables in found], ignore_index=True)
             for name in ("metrics", "confusion", "predictions")
         }
 
     def _tables(self, model: nn.Module, part: str) -> dict[str, pd.DataFrame]:
-        own = np.flatnonzero(self._hits.part == PARTS.index(part))
+        own = np.flatnonzero(self.hits.part == PARTS.index(part))
         chances = self.predict(model, own)
         tables = self._of_hits(part, own, chances)
-        alone = ~self._hits.companions[own].any(axis=1)
+        alone = ~self.hits.companions[own].any(axis=1)
         metrics = [tables["metrics"]]
         if alone.any():
             more = self._of_hits(part, own[alone], chances[alone])["metrics"]
@@ -168,7 +168,7 @@ class DrumsLesson(ClassifierLesson):
             part=part,
             classes=COMPONENTS,
             probabilities=chances,
-            labels=self._hits.label[own],
+            labels=self.hits.label[own],
             recording=own,
             paths=recordings["path"].tolist(),
             groups=recordings["group"].tolist(),
@@ -176,20 +176,20 @@ class DrumsLesson(ClassifierLesson):
         )
 
     def _sound(self, indices: np.ndarray) -> Tensor:
-        return self._clips.batch(self._hits.start[indices], self._hits.first[indices], self._hits.last[indices])
+        return self._clips.batch(self.hits.start[indices], self.hits.first[indices], self.hits.last[indices])
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self._trial.training.loss == "binary" else logits.softmax(dim=1)
 
     def _alone(self, chances: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        left = np.where(self._hits.companions[indices], 0.0, np.maximum(chances, LEAST))
+        left = np.where(self.hits.companions[indices], 0.0, np.maximum(chances, LEAST))
         return left / left.sum(axis=1, keepdims=True)
 
     def _mean_loss(self, chances: np.ndarray, indices: np.ndarray) -> float:
         if self._trial.training.loss == "cross_entropy":
-            own = chances[np.arange(len(indices)), self._hits.label[indices]]
+            own = chances[np.arange(len(indices)), self.hits.label[indices]]
             return float(-np.log(np.maximum(own, LEAST)).mean())
-        said = np.where(self._hits.together[indices], chances, 1 - chances)
+        said = np.where(self.hits.together[indices], chances, 1 - chances)
         return float(-np.log(np.maximum(said, LEAST)).sum(axis=1).mean())
 
 

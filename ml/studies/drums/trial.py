@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from torch import nn
+
 from ml.config import fingerprint
 from ml.data.components import COMPONENTS
-from ml.features.waveforms import open_waveforms
+from ml.features.waveforms import WaveformStore, open_waveforms
+from ml.inference.transcriber import Transcriber
+from ml.models.drumcnn import DrumCNN
 from ml.models.saved import save_model
-from ml.studies.classifier import run_classifier
+from ml.studies.classifier import EVALUATED, PARTS, run_classifier
 from ml.studies.drums.config import DrumsSettings, DrumsTrial
+from ml.studies.drums.judging import SongScores, calibrate_on_hits, judge
 from ml.studies.drums.lesson import DrumsLesson, last_before_rest
-from ml.studies.drums.material import hits_of
+from ml.studies.drums.material import hits_of, songs_of
 from ml.studies.study import Outcome, Trial, TrialJob
 from ml.training.engine import EpochNote, Recipe
 
@@ -34,6 +41,12 @@ def run_trial(job: TrialJob) -> Outcome:
         "sample_rate": settings.features.sample_rate,
         "loss": trial.training.loss,
     }
+
+    def in_songs(model: nn.Module, best: EpochNote) -> dict[str, pd.DataFrame]:
+        found = _judged_by_songs(job, trial, store, lesson, model.eval(), best)
+        about["thresholds"] = [round(float(value), 4) for value in found.thresholds]
+        return {"scores": found.scores, "metrics": found.metrics}
+
     return run_classifier(
         job,
         lesson,
@@ -41,7 +54,22 @@ def run_trial(job: TrialJob) -> Outcome:
         # Without what is done to training hits: only so can training be held against validation.
         train_scores=lambda model, best: lesson.scores(model, "train"),
         save_model=lambda model, folder: save_model(model, folder, about),
+        further=in_songs,
     )
+
+
+def _judged_by_songs(
+    job: TrialJob, trial: DrumsTrial, store: WaveformStore, lesson: DrumsLesson, model: nn.Module, best: EpochNote
+) -> SongScores:
+    """Whole songs, heard as they are in use; what no song of validation says is told by its single hits."""
+    assert isinstance(model, DrumCNN)
+    hits = np.flatnonzero(lesson.hits.part == PARTS.index("validation"))
+    by_hits = calibrate_on_hits(lesson.chances(model, hits), lesson.hits.together[hits])
+    transcriber = Transcriber(
+        model, job.machine, picture=trial.picture, rate=store.config.sample_rate, loss=trial.training.loss
+    )
+    songs = {part: songs_of(store, job.split, part) for part in EVALUATED}
+    return judge(job, best.key, transcriber, songs, by_hits)
 
 
 def recipe_of(job: TrialJob, trial: DrumsTrial) -> Recipe:
