@@ -41,7 +41,7 @@ def given_split(
     kept = accepted(files)
     given = kept.assign(part=kept["path"].map(given_part))
     _require_usable_parts(files, given)
-    leaking = _leaking(given)
+    leaking = leaking_rows(given)
     if len(leaking):
         counts = leaking["part"].value_counts()
         said = " and ".join(f"{counts[part]} files of {part}" for part in PARTS if part in counts)
@@ -61,8 +61,8 @@ def given_split(
     return given.sort_values("path").reset_index(drop=True)[COLUMNS]
 
 
-def _leaking(given: pd.DataFrame) -> pd.DataFrame:
-    """The rows that share content, sound or group with a row of a part that judges them."""
+def leaking_rows(given: pd.DataFrame) -> pd.DataFrame:
+    """Of accepted files with their part: what shares content, sound or group with a part that judges it."""
     judging = given[given["part"] == JUDGES_FIRST[0]]
     found = [given.iloc[:0]]
     for part in JUDGES_FIRST[1:]:

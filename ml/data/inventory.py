@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -26,8 +26,7 @@ from ml.data.pictures import PICTURE_SUFFIXES, PictureLimits
 from ml.data.source import SourceError, SourceVanished
 from ml.data.verdict import FileFacts
 
-__all__ = ["Inventory", "InventoryConfig", "SourceError", "SourceVanished", "take_inventory"]
-
+__all__ = ["Inventory", "InventoryConfig", "SourceError", "SourceVanished", "facts_of", "take_inventory"]
 COLUMNS = {
     "path": "str",
     "label": "str",
@@ -119,10 +118,31 @@ def take_inventory(
         require_present(source, listing.folders)
         raise SourceError(_nothing_found(source, config, listing.notes))
 
+    facts = facts_of(source, listing.entries, listing.folders, config, known, workers=workers, progress=progress)
+    files = mark_duplicates(_table(facts, listing, pattern, config))
+    notes = listing.notes + _notes_on_groups(files, listing, pattern)
+    _require_usable(source, files, config, notes)
+    return Inventory(files, notes + _notes_on_classes(files, config))
+
+
+def facts_of(
+    source: Path,
+    entries: Sequence[Entry],
+    folders: Sequence[str],
+    config: InventoryConfig,
+    known: pd.DataFrame | None,
+    *,
+    workers: int,
+    progress: Callable[[float, str], None] | None = None,
+) -> dict[str, FileFacts]:
+    """The verdict on each of the `entries` by its path; one that `known` has unchanged is not opened again.
+
+    Raises `SourceVanished` when the source, or one of its `folders`, went away while it was read.
+    """
     remembered = _remembered(known, config)
     facts: dict[str, FileFacts] = {}
     unread: list[Entry] = []
-    for entry in listing.entries:
+    for entry in entries:
         row = remembered.get((entry.path, entry.bytes, entry.modified_ns))
         if entry.refusal:
             facts[entry.path] = FileFacts(state="rejected", problem=entry.refusal)
@@ -133,14 +153,10 @@ def take_inventory(
     try:
         facts |= _examined(source, unread, config, workers, progress)
     except SourceVanished as problem:
-        require_present(source, listing.folders)
+        require_present(source, folders)
         raise SourceVanished(problem.errno, f"{problem.strerror}; {source} went away while it was read") from problem
-    require_present(source, listing.folders)
-
-    files = mark_duplicates(_table(facts, listing, pattern, config))
-    notes = listing.notes + _notes_on_groups(files, listing, pattern)
-    _require_usable(source, files, config, notes)
-    return Inventory(files, notes + _notes_on_classes(files, config))
+    require_present(source, folders)
+    return facts
 
 
 def _remembered(known: pd.DataFrame | None, config: InventoryConfig) -> dict[tuple[str, int, int], FileFacts]:

@@ -55,6 +55,15 @@ def list_source(source: Path, names: ClassNames, endings: Collection[str], *, gi
     return listing
 
 
+def list_everything(source: Path, endings: Collection[str]) -> Listing:
+    """Every file of `source` with one of the `endings`, however deep it lies; none has a class. Links lead nowhere."""
+    root = _root(source)
+    listing = Listing()
+    _list_class(root, "", "", endings, listing)
+    listing.entries.sort(key=lambda entry: entry.path)
+    return listing
+
+
 def _list_parts(root: Path, present: list[str], names: ClassNames, endings: Collection[str], listing: Listing) -> None:
     """List `root` as PART/CLASS/file, if it is so; a part folder without class folders is none."""
     classes_of: dict[str, list[str]] = {}
@@ -208,6 +217,7 @@ def _as_source_problem(problem: OSError, folder: Path | str) -> Exception:
 def _list_class(root: Path, name: str, label: str, endings: Collection[str], listing: Listing) -> None:
     others: Counter[str] = Counter()
     hidden = 0
+    at = f"{name}: " if name else ""
 
     def stop(problem: OSError) -> None:
         raise _as_source_problem(problem, root / name)
@@ -228,14 +238,14 @@ def _list_class(root: Path, name: str, label: str, endings: Collection[str], lis
                 others[suffix or "no ending"] += 1
             elif not _is_text(os.path.join(folder, file)):  # noqa: PTH118
                 shown = os.fsencode(file).decode("utf-8", "backslashreplace")
-                listing.notes.append(f"{name}: the name {shown} is not valid text; rename the file to use it")
+                listing.notes.append(f"{at}the name {shown} is not valid text; rename the file to use it")
             else:
                 listing.entries.append(replace(_entry(root, os.path.join(folder, file)), label=label))  # noqa: PTH118
     if hidden:
-        listing.notes.append(f"{name}: {hidden} hidden files ignored")
+        listing.notes.append(f"{at}{hidden} hidden files ignored")
     if others:
         counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
-        listing.notes.append(f"{name}: files that are not read, by their ending: {counts}")
+        listing.notes.append(f"{at}files that are not read, by their ending: {counts}")
 
 
 def _is_text(path: str) -> bool:

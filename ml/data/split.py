@@ -82,12 +82,21 @@ def accepted(files: pd.DataFrame) -> pd.DataFrame:
 
 
 def place_recordings(
-    kept: pd.DataFrame, shares: Mapping[str, float], seed: int, frozen: pd.DataFrame | None
+    kept: pd.DataFrame,
+    shares: Mapping[str, float],
+    seed: int,
+    frozen: pd.DataFrame | None,
+    *,
+    every_part: bool = True,
 ) -> pd.DataFrame:
-    """Accepted files into the parts that have `shares`; what `frozen` placed in another part is placed anew."""
+    """Accepted files into the parts that have `shares`; what `frozen` placed in another part is placed anew.
+
+    Without `every_part` a class may have too few recordings for all parts: train has them first, then validation.
+    """
     parts = tuple(shares)
     recordings = _recordings(kept)
-    _require_enough(recordings, kept, parts)
+    if every_part:
+        _require_enough(recordings, kept, parts)
 
     earlier = None if frozen is None else frozen[frozen["part"].isin(parts)]
     settled = {} if earlier is None else dict(zip(earlier["group"], earlier["part"], strict=True))
@@ -95,16 +104,17 @@ def place_recordings(
     part_of_row: dict[int, str] = {}
     fresh: list[_Recording] = []
     have: dict[str, Counter[str]] = defaultdict(Counter)
+    labels, groups, hashes = (kept[name].tolist() for name in ("label", "group", "content_hash"))
     for recording in recordings:
-        known = _settle(recording, kept, settled, heard)
+        known = _settle(recording, groups, hashes, settled, heard)
         if known is None:
             fresh.append(recording)
             continue
         part_of_row |= known
         for row, part in known.items():
-            have[kept["label"][row]][part] += 1
+            have[labels[row]][part] += 1
 
-    totals = Counter(kept["label"])
+    totals = Counter(labels)
     targets = {name: {part: count * share for part, share in shares.items()} for name, count in totals.items()}
     left = Counter(name for recording in fresh for name in recording.classes)
     for recording, name in _in_order(fresh, targets, seed):
@@ -114,7 +124,8 @@ def place_recordings(
         for label, count in recording.classes.items():
             have[label][part] += count
 
-    _require_every_part(have, parts)
+    if every_part:
+        _require_every_part(have, parts)
     split = kept.assign(part=[part_of_row[row] for row in range(len(kept))])
     return split[COLUMNS]
 
@@ -145,14 +156,14 @@ def _recordings(kept: pd.DataFrame) -> list[_Recording]:
 
 
 def _settle(
-    recording: _Recording, kept: pd.DataFrame, settled: dict[str, str], heard: dict[str, str]
+    recording: _Recording, groups: list[str], hashes: list[str], settled: dict[str, str], heard: dict[str, str]
 ) -> dict[int, str] | None:
     """Part of each file of a recording that was seen before; None for a new one.
 
     A new copy can tie two groups together that already lie in different parts. Neither moves: each file stays with its
     own group, and the check for leaks names the copy.
     """
-    known = {row: settled.get(kept["group"][row]) or heard.get(kept["content_hash"][row]) for row in recording.rows}
+    known = {row: settled.get(groups[row]) or heard.get(hashes[row]) for row in recording.rows}
     parts = [part for part in known.values() if part is not None]
     if not parts:
         return None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
+
+from ml.data.components import component_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,3 +40,8 @@ def places_of(paths: pd.Series) -> pd.DataFrame:
     return found[["audio", "seconds"]].assign(
         audio=found["audio"].fillna(paths), seconds=found["seconds"].astype("float64")
     )
+
+
+def is_single(audio: str, component: str) -> bool:
+    """Whether a sound with one hit, of this component, is nothing but that hit, cut out of a song: by its folder."""
+    return component_named(PurePosixPath(audio).parent.name) == component

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
 
-from ml.data.components import COMPONENTS, component_named
+from ml.data.components import COMPONENTS
 from ml.data.split import PARTS
 from ml.features.hit_config import HitPictureConfig
 from ml.features.waveforms import WaveformStore
-from ml.studies.drums.hits import places_of
+from ml.studies.drums.hits import is_single, places_of
 from ml.studies.drums.overlapping import sounding
 
 TOGETHER_MS = 20
@@ -100,7 +99,7 @@ def songs_of(store: WaveformStore, split: pd.DataFrame, part: str) -> list[Song]
     rows = rows[rows["seconds"].notna()]
     songs = []
     for audio, hits in rows.groupby("audio", sort=True):
-        if is_single(audio, hits["label"].tolist()):
+        if len(hits) == 1 and is_single(audio, hits["label"].iloc[0]):
             continue
         row = hits.iloc[0]
         first, count = store.places[row["content_hash"]]
@@ -116,11 +115,6 @@ def songs_of(store: WaveformStore, split: pd.DataFrame, part: str) -> list[Song]
             )
         )
     return songs
-
-
-def is_single(audio: str, labels: list[str]) -> bool:
-    """Whether these hits of a sound are all there is to it: one hit, in the folder of its component."""
-    return len(labels) == 1 and component_named(PurePosixPath(audio).parent.name) == labels[0]
 
 
 def _recordings(store: WaveformStore, keys: pd.Series) -> tuple[np.ndarray, np.ndarray]:
