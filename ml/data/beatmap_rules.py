@@ -118,7 +118,7 @@ class UsableHits:
         if self.beyond:
             said.append(f"{_hits(self.beyond)} after the end of the audio, left out")
         if self.doubled:
-            said.append(f"{_hits(self.doubled)} that are there already, left out")
+            said.append(f"{_hits(self.doubled)} there twice, left out")
         return said
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ml.config import ConfigError
+from ml.studies.drums.transcribe_command import add_transcribe
 
 if TYPE_CHECKING:
     from ml.studies.drums.collection import Collected
@@ -21,6 +22,7 @@ FAILED, INTERRUPTED = 1, 130
 def add(app: typer.Typer, lab: Surroundings) -> None:
     """Adds the study's commands to `app`; `lab` knows where what is collected lies."""
     add_drums(app, lab)
+    add_transcribe(app, lab)
 
 
 def add_drums(app: typer.Typer, lab: Surroundings) -> None:
@@ -137,4 +139,5 @@ def _tell_counts(where: str, counts: Counts) -> None:
 
 
 def _tell_progress(share: float, words: str) -> None:
-    print(f"\r{share:4.0%} {words}", end="" if share < 1 else "\n", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(f"\r{share:4.0%} {words:.70}\x1b[K", end="" if share < 1 else "\n", file=sys.stderr, flush=True)

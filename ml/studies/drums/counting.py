@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from ml.data.components import COMPONENTS, WANTED, component_named
+from ml.data.components import COMPONENTS, WANTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,13 +48,14 @@ def count_files(files: pd.DataFrame) -> Counts:
 def count_folder(folder: Path) -> Counts:
     """What lies in a collection (or another source) by its beatmaps and folders; no sound is opened for it."""
     from ml.studies.drums.finding import look, pack_of, song_of
+    from ml.studies.drums.hits import is_single
 
     found = look(folder)
     counts = Counts(notes=[f"{entry.path}: {problem}" for entry, problem in found.refused])
     among = Counter(PurePosixPath(audio).parent.as_posix() for audio in {one.audio for one in found.maps})
     once: set[tuple[str, int, int]] = set()
     for one in found.maps:
-        single = component_named(PurePosixPath(one.audio).parent.name) is not None
+        single = len(one.components) == 1 and is_single(one.audio, COMPONENTS[one.components[0]])
         song = pack_of(one.audio) if single else song_of(one.audio, among, ())
         for ms, number in zip(one.milliseconds.tolist(), one.components.tolist(), strict=True):
             if (one.audio, ms, number) not in once:  # another difficulty of the song has it too

@@ -41,7 +41,6 @@ UNFINISHED = ".nocturne-"
 WAIT_SECONDS = 600.0
 BLOCK = 1 << 20
 
-_LOCK = ".collecting.lock"
 _SINGLE = re.compile(r"(\d+)\.(\d{3})\.flac\Z")
 _LONGEST_NAME = 60
 
@@ -68,7 +67,7 @@ def alone(collection: Path) -> Iterator[None]:
 
     collection.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(collection / _LOCK, timeout=WAIT_SECONDS):
+        with FileLock(collection.with_name(f".{collection.name}.lock"), timeout=WAIT_SECONDS):
             for left in (*collection.glob(f"{UNFINISHED}*"), *collection.glob(f"*/{UNFINISHED}*")):
                 left.unlink(missing_ok=True)
             for left in collection.glob(f"*/*/{UNFINISHED}*"):
