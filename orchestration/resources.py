@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ml.config import ConfigError, fingerprint, read_config, read_yaml
 from ml.studies.experiments import Trials, load_trials, read_settings
 from ml.studies.study import Study, Trial
+from orchestration.nights import clock
 from storage import durable
 from storage.artifacts import Shelf
 from storage.lab import Lab
@@ -51,7 +52,7 @@ class Bench:
 
     @cached_property
     def records(self) -> Records:
-        return Records(self.lab)
+        return Records(self.lab, clock.now)
 
     def shelf(self, kind: str) -> Shelf:
         """The artifacts of one kind: "features", "states", "models"."""

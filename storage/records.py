@@ -9,7 +9,7 @@ It goes again when nothing was attempted: the block of `Records.begin` ended in 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,8 +63,8 @@ class Attempt:
 class Records:
     """Reads and writes the accounts of one lab."""
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
+    def __init__(self, lab: Lab, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.lab, self._now = lab, now
 
     @contextlib.contextmanager
     def begin(self, study: str, trial: str, run_id: str, wait_seconds: float = 60.0) -> Iterator[Attempt]:
@@ -91,7 +91,7 @@ class Records:
                 place.mkdir(parents=True, exist_ok=True)
                 attempt_files.sweep(place)
                 number = attempt_files.last_begun(place) + 1
-                started = datetime.now(UTC).isoformat(timespec="milliseconds")
+                started = self._now().isoformat(timespec="milliseconds")
                 begun = {"attempt": number, "run_id": run_id, "started": started}
                 with durable.telling_full(place):
                     durable.sync_folder(place.parent)

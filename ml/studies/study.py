@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from ml.config import Config, fingerprint
+from ml.studies.night import NightConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +66,8 @@ class StudySettings(Config):
     """How often a step that failed for a passing reason (a drive that vanished) is tried again within its run."""
     retry_delay_seconds: float = Field(default=20.0, ge=0)
     """Wait before the first retry; doubles with each further one."""
+    night: NightConfig = NightConfig()
+    """When its trials are begun without being asked for, and when the machine has to be free again."""
 
 
 @dataclass(frozen=True)

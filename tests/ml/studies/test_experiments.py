@@ -120,7 +120,7 @@ def test_the_lab_overrides_the_defaults_and_a_trial_overrides_the_lab(tmp_path: 
     assert found.named("balance_0.75").config.training.epochs == 3  # type: ignore[attr-defined]
 
     for text, said in (
-        ("concert: {retrys: 1}", "unknown key `retrys`; allowed here: features, inventory, retries"),
+        ("concert: {retrys: 1}", "unknown key `retrys`; allowed here: features, inventory, night, retries"),
         ("concert: {trials_per_run: 0}", "`trials_per_run` is 0: input should be greater than or equal to 1"),
         ("concert: often", "`concert` is 'often'; expected lines of `name: value` below it"),
     ):
