@@ -68,9 +68,10 @@ def written(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["path", "label", "group", "content_hash", "part"])
 
 
-def trial(name: str = "any", **said: Any) -> Trial:
+def trial(name: str = "any", seed: int = 42, **said: Any) -> Trial:
     """The small trial, with `said` over it."""
-    whole = {key: {**SMALL.get(key, {}), **said.get(key, {})} for key in {**SMALL, **said}}
+    whole: dict[str, Any] = {"seed": seed}
+    whole |= {key: {**SMALL.get(key, {}), **said.get(key, {})} for key in {**SMALL, **said}}
     return Trial(name, DrumsTrial.model_validate_json(json.dumps(whole)), {}, "")
 
 
