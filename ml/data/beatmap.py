@@ -168,7 +168,8 @@ def parse_beatmap(content: bytes) -> Beatmap:
     unsorted = sum(later < earlier for earlier, later in pairwise(times))
     if unsorted:
         beatmap.hitObjects.sort(key=lambda hit: hit.time)
-        beatmap.notes.append(f"its hits are not in the order of time (at {unsorted} places); they were sorted")
+        where = "in 1 place" if unsorted == 1 else f"in {unsorted} places"
+        beatmap.notes.append(f"its hits are not in the order of time ({where}); they were sorted")
     return beatmap
 
 
