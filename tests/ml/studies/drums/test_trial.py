@@ -24,6 +24,7 @@ from ml.studies.experiments import load_trials
 from ml.studies.study import Outcome, Trial
 from ml.training.engine import EpochNote
 from ml.training.state import load_weights
+from tests.benchmarks.drums import MOST, NARROW, ratio
 from tests.ml.studies.drums.training import RATE, job, machine, trial
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -237,6 +238,10 @@ def test_what_is_done_to_hits_is_drawn_from_the_generator_alone() -> None:
     assert float(noisy[loud].std()) == pytest.approx(0.005, rel=0.05)
     assert float(told["shift"].abs().max()) == round(0.003 * 44_100)
     assert torch.equal(told["shift"], told["shift"].round())
+
+
+def test_augmentation_costs_little_of_a_step() -> None:
+    assert ratio(NARROW, machine(), rounds=2) <= MOST
 
 
 def test_without_augmentation_hits_are_only_shifted() -> None:
