@@ -194,9 +194,10 @@ def test_a_folder_goes_on_and_says_at_the_end_what_failed(tmp_path: Path) -> Non
     assert "cowbell" in came.notes[1] and len(told) == 3
     again = extract_folder(collection, songs)
     assert (again.added, again.known, len(again.failed)) == (0, 7, 4)
-    assert extract_folder(collection, songs, force=True).known == 12
+    assert extract_folder(collection, songs, force=True).added == 5
+    assert extract_folder(collection, collection).added == 0
     with pytest.raises(ConfigError, match="no beatmaps in it"):
-        extract_folder(collection, collection)
+        extract_folder(collection, write(tmp_path / "sounds" / "a.wav").parent)
 
 
 def test_a_sound_that_cannot_be_decoded_costs_its_song_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
