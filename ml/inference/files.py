@@ -48,7 +48,7 @@ def denoise_file(denoiser: Denoiser, source: Path, target: Path, progress: Calla
 
     `target` appears when it is whole. `progress` hears the share that is done. Raises `Unreadable` or `CannotWrite`.
     """
-    with _readable(source) as (sound, promised):
+    with readable(source) as (sound, promised):
         subtype, notes = _subtype(sound, WRITTEN[target.suffix.lower()])
         passage = _passage(denoiser, sound.samplerate, sound.channels)
         unfinished = target.with_name(f"{BEGINNING}{secrets.token_hex(4)}-{target.name}")
@@ -61,14 +61,14 @@ def denoise_file(denoiser: Denoiser, source: Path, target: Path, progress: Calla
                     out.write(values)
                 clipped += beyond
                 progress(min(1.0, passage.came / max(1, promised)))
-            _check_length(passage.came, promised, sound)
+            check_length(passage.came, promised, sound)
     if clipped:
         notes.append(f"{clipped:,} values were beyond full scale and were cut to it")
     return notes
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Iterator[tuple[Any, int]]:
+def readable(path: Path) -> Iterator[tuple[Any, int]]:
     """The open sound, and the samples that it promises; 0 when it does not say. A dead drive is an OSError."""
     if not path.is_file():
         raise Unreadable("not a regular file" if path.exists() else "no such file")
@@ -114,7 +114,8 @@ def _blocks(sound: Any) -> Iterator[np.ndarray | None]:
         yield block.T
 
 
-def _check_length(frames: int, promised: int, sound: Any) -> None:
+def check_length(frames: int, promised: int, sound: Any) -> None:
+    """Raises `Unreadable` where fewer frames came out of `sound` than it promised."""
     if frames < promised - (MP3_SLACK_FRAMES if sound.format == "MP3" else 0):
         rate = sound.samplerate
         raise Unreadable(f"cut off or damaged: {frames / rate:.2f} of {promised / rate:.2f} s can be read")

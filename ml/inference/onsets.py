@@ -53,7 +53,7 @@ def find_onsets(samples: NDArray[np.floating], rate: int) -> NDArray[np.float64]
 
     around = {name: max(1, round(seconds * rate / hop)) for name, seconds in AROUND.items()}
     found = peak_pick(growth, **around, delta=GROWTH) if len(growth) else np.zeros(0, dtype=np.int64)
-    attacks = _attacks(samples, rate, found * hop / rate - EARLY_SECONDS)
+    attacks = _attacks(samples, rate, (found - LAG) * hop / rate - EARLY_SECONDS)
     return np.unique(attacks)
 
 
@@ -71,7 +71,7 @@ def loudest(samples: NDArray[np.floating], rate: int) -> float:
 
 
 def _growth(samples: NDArray[np.floating], rate: int, hop: int, gain: float) -> NDArray[np.float32]:
-    """Mean growth over the bands, a value per hop; that of spectrum k is around sample `k * hop`."""
+    """Mean growth over the bands, a value per hop; that of spectrum k is around sample `(k - LAG) * hop`."""
     from librosa.onset import onset_strength
 
     parts = []
@@ -84,17 +84,20 @@ def _growth(samples: NDArray[np.floating], rate: int, hop: int, gain: float) -> 
 def _spectra(
     samples: NDArray[np.floating], rate: int, hop: int, gain: float
 ) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Compressed mel spectra (bands, k) block by block, and how many of them belong to the block before."""
+    """Compressed mel spectra (bands, k) block by block, and how many of them belong to the block before.
+
+    The first `LAG` are of silence: a song may begin with a hit.
+    """
     from librosa.feature import melspectrogram
 
     fft = next((length for highest, length in SPECTRUM.items() if rate <= highest), 2 * SPECTRUM[96_000])
-    count = 1 + len(samples) // hop
+    count = LAG + 1 + len(samples) // hop
     for first in range(0, count, BLOCK):
         before = LAG if first else 0
-        begin = (first - before) * hop - fft // 2
-        end = (min(count, first + BLOCK) - 1) * hop - fft // 2 + fft
+        begin = (first - before - LAG) * hop - fft // 2
+        end = (min(count, first + BLOCK) - 1 - LAG) * hop - fft // 2 + fft
         heard = samples[max(0, begin) : max(0, end)].astype(np.float32) * gain
-        heard = np.pad(heard, (max(0, -begin), end - max(0, begin) - len(heard)))
+        heard = np.pad(heard, (max(0, -begin), max(0, end) - max(0, begin) - len(heard)))
         magnitudes = melspectrogram(
             y=heard,
             sr=rate,

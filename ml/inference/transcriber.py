@@ -7,6 +7,7 @@ what was heard in songs whose beatmaps are known.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,8 +35,8 @@ THRESHOLD = 0.5
 """From which probability a component is heard, where nothing else was found to be better."""
 SAME_SECONDS = 0.03
 """Nobody hits one component twice within so little; two onsets that are so near are one hit."""
-AT_ONCE = 256
-"""Pictures that a network is asked about at once."""
+LONGEST_SETTINGS = 2**20
+"""Bytes of a file that says what a network sees, at most."""
 SOFTEST = 0.05
 """Velocity of the softest hit: 0 would be none."""
 VELOCITY_POWER = 0.6
@@ -115,17 +116,19 @@ class Transcriber:
         import torch
 
         from ml.features.hits import HitPictures
+        from ml.inference.folded import AT_ONCE, FoldedDrumCNN
 
+        network, at_once = FoldedDrumCNN(self.network), AT_ONCE[self.machine.device_type]
         pictures = HitPictures(self.picture, self.rate, self.machine.device)
         clips = pictures.clips(samples)
         start = np.rint(onsets * self.rate).astype(np.int64)
         none, all_of_it = np.zeros_like(start), np.full_like(start, len(samples))
         said = np.zeros((len(start), len(COMPONENTS)), dtype=np.float32)
         with torch.inference_mode():
-            for first in range(0, len(start), AT_ONCE):
-                part = slice(first, first + AT_ONCE)
+            for first in range(0, len(start), at_once):
+                part = slice(first, first + at_once)
                 seen = pictures.pictures(clips.batch(start[part], none[part], all_of_it[part]))
-                logits = self.network(seen).logits.float()
+                logits = network(seen)
                 sounds = logits.sigmoid() if self.loss == "binary" else logits.softmax(dim=1)
                 said[part] = sounds.cpu().numpy()
         return said
@@ -145,12 +148,13 @@ def chosen(onsets: NDArray[np.float64], probabilities: NDArray[np.floating], thr
     return np.array(kept, dtype=np.int64)
 
 
-def open_transcriber(model: Path | None, machine: Machine) -> Transcriber:
+def open_transcriber(model: Path | None, machine: Machine | None) -> Transcriber:
     """The transcriber with the model in a folder or file (.safetensors, or a state dict in .pth), or heuristics.
 
-    A file of weights alone is used with the usual picture. Raises `ModelUnavailable`.
+    What a file of weights was trained to see is said by the `.json` of its name, as an export has it; without one, it
+    is used with the usual picture. Raises `ModelUnavailable`.
     """
-    if model is None:
+    if model is None or machine is None:
         return Transcriber(None, None)
     from ml.models.checkpoint import load_checkpoint
     from ml.models.drumcnn import DrumCNN, from_state
@@ -163,9 +167,26 @@ def open_transcriber(model: Path | None, machine: Machine) -> Transcriber:
         if not isinstance(network, DrumCNN):
             raise ModelUnavailable(f"{model} holds a {type(network).__name__}, which knows no drums")
     else:
-        network = from_state(load_checkpoint(model), str(model))
+        network, about = from_state(load_checkpoint(model), str(model)), _beside(model)
     said = _said(about, str(model))
     return Transcriber(network.to(machine.device).eval(), machine, **said)
+
+
+def _beside(file: Path) -> Mapping[str, Any]:
+    """What is said beside a file of weights: in the `.json` of its name, or in the folder that is its model's."""
+    from ml.models.saved import EXTRA
+
+    for name in (f"{file.stem}.json", "config.json"):
+        place = file.with_name(name)
+        if not place.is_file() or place.stat().st_size > LONGEST_SETTINGS:
+            continue
+        try:
+            said = json.loads(place.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as problem:
+            raise ModelUnavailable(f"{place}: cannot be read, and {file.name} is said by it ({problem})") from None
+        if isinstance(said, dict) and said.get("model_type") == "drumcnn" and isinstance(said.get(EXTRA), dict):
+            return dict(said[EXTRA])
+    return {}
 
 
 def _said(about: Mapping[str, Any], where: str) -> dict[str, Any]:

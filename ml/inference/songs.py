@@ -1,0 +1,66 @@
+"""A song as a transcriber hears it: decoded once, mono, and kept as the sound that networks learn from is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.data.audio import read_mono
+from ml.inference.files import Unreadable, check_length, readable
+
+LONGEST_SECONDS = 2 * 3600.0
+"""A longer file is no song; an hour takes 320 MB of memory."""
+
+
+@dataclass(frozen=True)
+class SongSound:
+    """The sound of a song, and what a beatmap says of its file."""
+
+    samples: NDArray[np.float16]
+    """(n,), mono."""
+    rate: int
+    """Hz of `samples`."""
+    content_hash: str
+    """sha256 of the bytes of the file."""
+    seconds: float
+    own_rate: int
+    """Hz of the file."""
+    tags: Mapping[str, str]
+    """What the file says of itself, such as title and artist."""
+
+
+def read_song(path: Path, rate: int) -> SongSound:
+    """The song in a file, at `rate` Hz. Raises `Unreadable` with a sentence; errors of the drive are OSErrors."""
+    import soundfile
+
+    with readable(path) as (sound, promised):
+        own_rate, tags = sound.samplerate, sound.copy_metadata()
+        if promised > LONGEST_SECONDS * own_rate:
+            raise Unreadable(_too_long(promised / own_rate))
+        with path.open("rb") as file:
+            content_hash = hashlib.file_digest(file, "sha256").hexdigest()
+        blocks, length = [], 0
+        try:
+            for block in read_mono(path, rate):
+                blocks.append(block.astype(np.float16))
+                length += len(block)
+                if not np.isfinite(blocks[-1]).all():
+                    raise Unreadable("it holds values that are no numbers (NaN or infinite)")
+                if length > LONGEST_SECONDS * rate:
+                    raise Unreadable(_too_long(length / rate))
+        except soundfile.LibsndfileError as problem:
+            reason = str(getattr(problem, "error_string", problem)).strip().rstrip(".")
+            raise Unreadable(f"damaged: reading fails after {length / rate:.2f} s: {reason}") from None
+        seconds = length / rate
+        check_length(round(seconds * own_rate) + 1, promised, sound)  # resampling may round a sample away
+    samples = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float16)
+    return SongSound(samples, rate, content_hash, seconds, own_rate, tags)
+
+
+def _too_long(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours long; songs of up to {LONGEST_SECONDS / 3600:.0f} hours are transcribed"
