@@ -71,7 +71,7 @@ def build_features(bench: Bench, study: Study, progress: Progress) -> dict[str, 
     """The features of all recordings of the split; each is decoded once, ever."""
     data = bench.data(study)
     settings = bench.settings(study)
-    shelf = bench.shelf("features")
+    shelf = bench.shelf("features", {"study": study.name})
     found = shelf.find(data.features_key) is not None
     if not found:
         source = bench.source(study)

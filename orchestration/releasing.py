@@ -1,13 +1,31 @@
-"""States that were kept for the trials of a family go when the last of them has come to its end."""
+"""Whose states are; those that were kept for the trials of a family go when the last of them has come to its end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ml.config import fingerprint
 from ml.studies.study import Study, Trial
 from orchestration.resources import Bench
 from storage.records import Record
+
+
+def owner_of(study: Study, trial: Trial, origin: str, precision: str, forced_by: str | None) -> dict[str, Any]:
+    """What is noted beside the states of a trial, so that they are known for its own when nobody trains it any more."""
+    return {
+        "study": study.name,
+        "trial": trial.name,
+        "family": family_of(study, trial),
+        "origin": origin,
+        "precision": precision,
+        "forced_by": forced_by,
+    }
+
+
+def family_of(study: Study, trial: Trial) -> str:
+    """What a trial has in common with those that begin as it does; for one that begins alone, all that it says."""
+    return study.family(trial) or fingerprint(trial.config.content())
 
 
 def release_states(
@@ -40,22 +58,22 @@ def release_states(
                 return 0
     if None in answers.values():
         return 0
-    kept = {key for records in chains.values() for key in _ends(records)}
-    left = {key for records in chains.values() for record in records for key in _keys(record).values()}
+    kept = {key for records in chains.values() for key in last_and_best(records)}
+    left = {key for records in chains.values() for record in records for key in state_keys(record).values()}
     return bench.shelf("states").release(left - kept)
 
 
-def _ends(records: Sequence[Record]) -> set[str]:
+def last_and_best(records: Sequence[Record]) -> set[str]:
     """The last and the best state of the longest of a chain that came to its end in numbers."""
     finished = [record for record in records if record.account["status"] == "finished"]
     if not finished:
         return set()
     longest = max(finished, key=lambda record: record.account["epochs_done"])
-    keys = _keys(longest)
+    keys = state_keys(longest)
     return {keys[longest.account["epochs_done"]], keys[longest.account["best_epoch"]]}
 
 
-def _keys(record: Record) -> dict[int, str]:
+def state_keys(record: Record) -> dict[int, str]:
     """Epoch to the key of its state."""
     epochs = record.table("epochs")[["epoch", "key"]].drop_duplicates("epoch")
     return {int(epoch): str(key) for epoch, key in epochs.itertuples(index=False, name=None)}

@@ -54,9 +54,9 @@ class Bench:
     def records(self) -> Records:
         return Records(self.lab, clock.now)
 
-    def shelf(self, kind: str) -> Shelf:
-        """The artifacts of one kind: "features", "states", "models"."""
-        return Shelf(self.lab.artifacts, kind)
+    def shelf(self, kind: str, of: Mapping[str, Any] | None = None) -> Shelf:
+        """The artifacts of one kind: "features", "states", "models". `of`: whose it is what is built there."""
+        return Shelf(self.lab.artifacts, kind, of)
 
     def settings(self, study: Study) -> Any:
         """The study's settings in this lab."""

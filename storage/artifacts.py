@@ -2,7 +2,7 @@
 
 `<root>/<kind>/<key>/` holds `manifest.json` and `files/`. It is filled under another name, flushed to the disk, and
 appears by one rename, so whoever finds it finds all of it. The manifest holds the SHA-256 of every file: a flipped bit
-in weights loads without a complaint everywhere else.
+in weights loads without a complaint everywhere else. It also says whose it is, for whoever tidies up.
 
 Every process reads every file in full before it first uses it. Files of 256 MiB and more are the exception, because one
 process per trial would spend minutes of the night on hashing the same features: see `seen_lately.py`.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ _verified: set[seen_lately.Identity] = set()
 class Shelf:
     """The artifacts of one kind ("features", "states", "models"); several processes may use it at once."""
 
-    def __init__(self, root: Path, kind: str) -> None:
+    def __init__(self, root: Path, kind: str, of: Mapping[str, Any] | None = None) -> None:
+        """`of` says whose it is what is built here: it is noted beside everything, and means nothing here."""
+        self._of = {"of": dict(of)} if of else {}
         self.folder = root / check_name(kind, "kind of artifact")
         self._locks = self.folder / ".locks"
         self._claims = self.folder / ".claims"
@@ -43,10 +45,12 @@ class Shelf:
 
     def note(self, key: str) -> dict[str, Any] | None:
         """What was noted when `key` was built, also after its files were dropped; None when it never was."""
-        for place in (self._place(key) / "manifest.json", self._notes / f"{key}.json"):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError, durable.Damaged):
-                return dict(durable.read_sealed(place)["note"])
-        return None
+        said = self._said(key)
+        return None if said is None else dict(said["note"])
+
+    def owner(self, key: str) -> dict[str, Any]:
+        """Whose `key` is, as it was said to the shelf on which it was built; empty where nothing was said."""
+        return dict((self._said(key) or {}).get("of", {}))
 
     def find(self, key: str) -> Path | None:
         """The folder with the files of `key`, every byte checked (once in a process; large files once a day), or None.
@@ -76,7 +80,7 @@ class Shelf:
                     _remove(building)
                     (building / "files").mkdir(parents=True)
                     note = write(building / "files")
-                    files = _seal(building, key, note or {})
+                    files = _seal(building, {"key": key, "note": note or {}} | self._of)
                     durable.replace(building, place)
                 except BaseException:
                     with contextlib.suppress(OSError):
@@ -93,14 +97,22 @@ class Shelf:
         if not self._place(key).is_dir():
             return
         with self._lock(key):
-            place = self._place(key)
-            if not place.is_dir():
-                return
-            self._keep_note(key)
-            dropping = self.folder / f"{_DROPPING}{key}"
-            _remove(dropping)
-            durable.replace(place, dropping)
-            _remove(dropping)
+            if self._place(key).is_dir():
+                self._remove_files(key)
+
+    def discard(self, key: str, *, noted: bool) -> bool:
+        """As `drop`, and with `noted` the note goes too: then nothing tells that `key` ever was. Waits for nobody:
+        False, and nothing happened, where another process works on it now."""
+        try:
+            with FileLock(self._claim_file(key), timeout=0), self._lock(key, timeout=0):
+                if self._place(key).is_dir():
+                    self._remove_files(key)
+                if noted:
+                    for place in (self._notes, self._seen):
+                        (place / f"{key}.json").unlink(missing_ok=True)
+        except Timeout:
+            return False
+        return True
 
     def release(self, keys: Iterable[str]) -> int:
         """Drops what is here of `keys` when nobody goes on from them; how many had files."""
@@ -111,7 +123,7 @@ class Shelf:
 
     def remember(self, key: str, note: dict[str, Any]) -> None:
         """Notes something of `key` though it has no files: that no files came of it, and why."""
-        durable.write_sealed(self._notes / f"{check_name(key, 'artifact key')}.json", {"note": note})
+        durable.write_sealed(self._notes / f"{check_name(key, 'artifact key')}.json", {"note": note} | self._of)
 
     @contextlib.contextmanager
     def claim(self, key: str) -> Iterator[None]:
@@ -119,7 +131,7 @@ class Shelf:
 
         Longer than `build`, which holds only while files are written. The kernel frees what a killed process claimed.
         """
-        with FileLock(self._claims / f"{check_name(key, 'artifact key')}.lock"):
+        with FileLock(self._claim_file(key)):
             yield
 
     def keys(self) -> list[str]:
@@ -145,6 +157,13 @@ class Shelf:
                     swept += 1
         return swept + durable.sweep(self._notes) + durable.sweep(self._seen)
 
+    def _said(self, key: str) -> dict[str, Any] | None:
+        """What the manifest of `key` says, or what was kept of it."""
+        for place in (self._place(key) / "manifest.json", self._notes / f"{key}.json"):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, durable.Damaged):
+                return durable.read_sealed(place)
+        return None
+
     def _healthy(self, key: str) -> Path | None:
         place = self._place(key)
         if not place.is_dir():
@@ -165,6 +184,17 @@ class Shelf:
     def _place(self, key: str) -> Path:
         return self.folder / check_name(key, "artifact key")
 
+    def _remove_files(self, key: str) -> None:
+        """The caller holds the lock of `key`, and there are files."""
+        self._keep_note(key)
+        dropping = self.folder / f"{_DROPPING}{key}"
+        _remove(dropping)
+        durable.replace(self._place(key), dropping)
+        _remove(dropping)
+
+    def _claim_file(self, key: str) -> Path:
+        return self._claims / f"{check_name(key, 'artifact key')}.lock"
+
     @contextlib.contextmanager
     def _lock(self, key: str, timeout: float = -1) -> Iterator[BaseFileLock]:
         # The kernel frees the lock of a killed process; the empty file stays, because removing it would race.
@@ -179,14 +209,14 @@ class Shelf:
     def _keep_note(self, key: str) -> None:
         manifest, place = self._place(key) / "manifest.json", self._notes / f"{key}.json"
         with contextlib.suppress(FileNotFoundError, durable.Damaged):
-            note = durable.read_sealed(manifest)["note"]
+            said = durable.read_sealed(manifest)
             # What it says is on the disk already: a second name is enough, where the drive knows such.
             with contextlib.suppress(OSError):
                 place.unlink(missing_ok=True)
                 os.link(manifest, place)
                 durable.sync_folder(self._notes)
                 return
-            durable.write_sealed(place, {"note": note})
+            durable.write_sealed(place, {name: said[name] for name in ("note", "of") if name in said})
 
     def _verify(self, place: Path, seen: Path) -> None:
         try:
@@ -210,8 +240,8 @@ class Shelf:
         seen_lately.note(seen, read)
 
 
-def _seal(building: Path, key: str, note: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Writes the manifest and puts all of it on the disk; SHA-256 and bytes of each file."""
+def _seal(building: Path, about: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Writes the manifest with what it says `about` them, puts all on the disk; SHA-256 and bytes of each file."""
     files = building / "files"
     paths = sorted(path for path in files.rglob("*") if path.is_file())
     with durable.syncing([*paths, *(path for path in files.rglob("*") if path.is_dir()), files]):
@@ -220,7 +250,7 @@ def _seal(building: Path, key: str, note: dict[str, Any]) -> dict[str, dict[str,
             for path in paths
         }
         manifest = building / "manifest.json"
-        manifest.write_bytes(durable.sealed({"key": key, "note": note, "files": said}))
+        manifest.write_bytes(durable.sealed(about | {"files": said}))
         with durable.syncing([manifest, building]):
             pass
     return said

@@ -17,7 +17,7 @@ FORMAT = 1
 MARKER = "nocturne-lab.json"
 _HARMLESS = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"}
 """What operating systems leave in folders that a person calls empty."""
-_WRITTEN_BEFORE = {"sources.yaml", "studies.yaml", "machine.yaml", "experiments"}
+_WRITTEN_BEFORE = {"sources.yaml", "studies.yaml", "machine.yaml", "nights.yaml", "experiments"}
 """What a person may write into a folder that is to be a lab, before the first command makes it one."""
 
 _README = """\
@@ -32,6 +32,7 @@ experiments/     your own trials: one folder per study, one YAML per trial
 collected/       what you collected for a study with its commands; back this up too
 sources.yaml     where the recordings of each study lie (you write it)
 studies.yaml     what differs from a study's defaults in this lab (you write it)
+nights.yaml      what holds for all nights of this lab: room on the disk, a command in the morning (you write it)
 machine.yaml     device, precision and threads of this machine
 locks/           empty files that keep two processes from doing the same thing at once
 
@@ -86,6 +87,10 @@ class Lab:
     @property
     def studies_file(self) -> Path:
         return self.root / "studies.yaml"
+
+    @property
+    def nights_file(self) -> Path:
+        return self.root / "nights.yaml"
 
     @property
     def machine_file(self) -> Path:

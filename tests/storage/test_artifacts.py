@@ -262,3 +262,37 @@ def test_hostile_keys_are_refused(tmp_path: Path) -> None:
             with pytest.raises(BadName):
                 use(key)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+def test_whose_it_is_is_noted_and_outlives_the_files(tmp_path: Path) -> None:
+    mine = {"study": "denoise", "family": "f"}
+    shelf = Shelf(tmp_path, "states", mine)
+    shelf.build("k", write)
+    shelf.remember("diverged", {"why": "nan"})
+    other = Shelf(tmp_path, "states", {"study": "concert"})
+    assert other.build("k", write) and other.owner("k") == mine, "who finds it does not own it"
+    other.drop("k")
+    assert other.owner("k") == other.owner("diverged") == mine and other.owner("never") == {}
+    note = other.note("k")
+    assert note is not None and set(note) == {"epoch", "history"}
+    Shelf(tmp_path, "models").build("k", write)
+    assert Shelf(tmp_path, "models").owner("k") == {}
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_discarded_are_the_files_and_where_asked_the_note_but_nothing_that_is_worked_on(
+    tmp_path: Path, noted: bool
+) -> None:
+    shelf = Shelf(tmp_path, "states")
+    for key in ("k", "key", "other"):
+        shelf.build(key, write)
+    with Other(CLAIMER, tmp_path) as claimer:
+        assert claimer.hear() == "mine"
+        assert shelf.discard("k", noted=noted) is False and shelf.find("k") is not None
+    assert shelf.discard("k", noted=noted) is True and shelf.keys() == ["key", "other"]
+    assert (shelf.note("k") is None) == noted
+    assert shelf.discard("k", noted=noted) is True, "two may do it one after the other"
+    shelf.drop("key")
+    with Other(BUILDER, tmp_path, "stay") as builder:
+        assert builder.hear() == "building"
+        assert shelf.discard("key", noted=noted) is False and shelf.note("key") is not None
