@@ -11,8 +11,8 @@ import pandas as pd
 from ml.data.components import COMPONENTS
 from ml.data.given import leaking_rows
 from ml.data.leakage import leaks as leaks_of_files
-from ml.data.naming import PART_FOLDERS
 from ml.data.split import COLUMNS, PARTS, SplitConfig, TooFewRecordings, accepted, place_recordings
+from ml.studies.drums.finding import part_of
 from ml.studies.drums.hits import is_single, places_of
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def leaks(files: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
 
 def _given(paths: pd.Series) -> pd.Series:
     """The part that the first folder of each sound stands for; missing where it stands for none."""
-    audio = places_of(paths)["audio"]
-    return audio.str.extract(r"^([^/]+)/", expand=False).str.casefold().map(PART_FOLDERS)
+    return places_of(paths)["audio"].map(part_of)
 
 
 def _recordings(kept: pd.DataFrame) -> pd.Series:

@@ -17,9 +17,10 @@ import numpy as np
 
 from ml.config import ConfigError
 from ml.data.split import PARTS
-from ml.studies.drums.cutting import begin_of, cut, write_clip
+from ml.studies.drums.cutting import begin_of, cut, write_wav
 from ml.studies.drums.hits import places_of
 from ml.studies.drums.material import BEGINS
+from ml.studies.drums.pieces import COLUMNS, LABELS
 from ml.studies.drums.songfolder import name_of
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 
     from ml.studies.drums.config import DrumsSettings
     from ml.studies.study import Progress
-
-LABELS = "labels.csv"
-COLUMNS = ("path", "component", "part", "song", "seconds", "overlaps", "source")
-"""Of labels.csv: `seconds` is the time in `source`, empty for a one-shot; `overlaps` says what else is in the piece."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def _write(folder: Path, source: Path, hits: pd.DataFrame, settings: DrumsSettin
     for part, label in sorted(set(zip(hits["part"], hits["label"], strict=True))):
         (folder / part / label).mkdir(parents=True)
     for number, (audio, own) in enumerate(hits.groupby("audio", sort=True), 1):
-        rows += _write_one(folder, source / audio, own, settings)
+        rows += write_hits(folder, source / audio, own, settings)
         if progress is not None:
             progress(number / hits["audio"].nunique(), f"cut: {audio}")
     with (folder / LABELS).open("w", encoding="utf-8", newline="") as file:
@@ -87,7 +84,7 @@ def _write(folder: Path, source: Path, hits: pd.DataFrame, settings: DrumsSettin
         table.writerows(sorted(rows))
 
 
-def _write_one(folder: Path, audio: Path, hits: pd.DataFrame, settings: DrumsSettings) -> list[list[Any]]:
+def write_hits(folder: Path, audio: Path, hits: pd.DataFrame, settings: DrumsSettings) -> list[list[Any]]:
     """The hits of one sound, which is decoded once (a one-shot twice, to find where it begins)."""
     rate, picture = settings.features.sample_rate, settings.trial.picture
     before, after = (round(ms * rate / 1000) for ms in (picture.before_ms, picture.after_ms))
@@ -101,10 +98,11 @@ def _write_one(folder: Path, audio: Path, hits: pd.DataFrame, settings: DrumsSet
         whole = np.isnan(hit.seconds)
         name = f"{name_of(audio, hit.content_hash)}{'' if whole else f'_{hit.seconds:.3f}'}.wav"
         path = f"{hit.part}/{hit.label}/{name}"
-        write_clip(folder / path, piece, rate, "WAV")
+        write_wav(folder / path, piece, rate)
         overlaps = hit.overlaps if isinstance(hit.overlaps, str) else ""
         seconds = "" if whole else f"{hit.seconds:.3f}"
-        rows.append([path, hit.label, hit.part, hit.group, seconds, overlaps, hit.audio])
+        at = f"{before / rate:.3f}"
+        rows.append([path, hit.label, hit.part, hit.group, seconds, at, overlaps, hit.audio])
     return rows
 
 

@@ -16,7 +16,9 @@ from ml.data.beatmap import MAP_SUFFIXES, Beatmap, BeatmapError, MapAudio, read_
 from ml.data.beatmap_rules import audio_of, usable_hits
 from ml.data.components import COMPONENTS, component_named
 from ml.data.listing import Entry, list_everything
+from ml.data.naming import PART_FOLDERS
 from ml.data.source import SourceVanished, has_vanished
+from ml.studies.drums.pieces import Piece, pieces_of
 
 NUMBERS = {name: number for number, name in enumerate(COMPONENTS)}
 
@@ -49,6 +51,8 @@ class Found:
     maps: list[Map] = field(default_factory=list)
     one_shots: dict[str, str] = field(default_factory=dict)
     """Path of a sound to the component that its folder is named after."""
+    pieces: dict[str, Piece] = field(default_factory=dict)
+    """Of those that an export wrote: what its table says of them."""
     sounds: dict[str, Entry] = field(default_factory=dict)
     """Every sound by its path, also those that neither a map names nor a folder."""
     refused: list[tuple[Entry, str]] = field(default_factory=list)
@@ -69,7 +73,7 @@ class Found:
 def look(source: Path) -> Found:
     """Everything of use in `source`, however deep it lies. Links to folders are not followed."""
     listing = list_everything(source, SUFFIXES | MAP_SUFFIXES)
-    found = Found(notes=listing.notes)
+    found = Found(notes=listing.notes, pieces=pieces_of(source))
     maps: list[Entry] = []
     for entry in listing.entries:
         if PurePosixPath(entry.path).suffix.lower() in MAP_SUFFIXES:
@@ -111,6 +115,12 @@ def song_of(audio: str, among: Counter[str], given_parts: Sequence[str]) -> str:
     folder = path.parent.as_posix()
     alone = among[folder] == 1 and folder != "." and folder not in given_parts
     return folder if alone else path.with_suffix("").as_posix()
+
+
+def part_of(audio: str) -> str | None:
+    """The part that the first folder around a sound stands for; None where it stands for none."""
+    first, below, _ = audio.partition("/")
+    return PART_FOLDERS.get(first.casefold()) if below else None
 
 
 def _read(source: Path, entry: Entry, sounds: dict[str, Entry]) -> Map:

@@ -11,7 +11,7 @@ from ml.data.components import component_named
 if TYPE_CHECKING:
     import pandas as pd
 
-_NAMED = re.compile(r"^(?P<audio>.*)#(?P<seconds>\d+\.\d{3}) (?P<component>[a-z0-9_]+)$", re.DOTALL)
+_BEHIND = re.compile(r"(?P<seconds>\d+\.\d{3}) [a-z0-9_]+\Z")
 
 
 class Place(NamedTuple):
@@ -30,16 +30,17 @@ def hit_path(audio: str, milliseconds: int, component: str) -> str:
 
 def place_of(path: str) -> Place:
     """Where the hit with this name lies."""
-    found = _NAMED.match(path)
-    return Place(path, None) if found is None else Place(found["audio"], float(found["seconds"]))
+    audio, _, behind = path.rpartition("#")
+    found = _BEHIND.match(behind) if audio else None
+    return Place(path, None) if found is None else Place(audio, float(found["seconds"]))
 
 
 def places_of(paths: pd.Series) -> pd.DataFrame:
-    """Columns audio and seconds (NaN for a one-shot): `place_of` of many names at once, with their index."""
-    found = paths.str.extract(_NAMED)
-    return found[["audio", "seconds"]].assign(
-        audio=found["audio"].fillna(paths), seconds=found["seconds"].astype("float64")
-    )
+    """Columns audio and seconds (NaN for a one-shot): `place_of` of each, with the index of `paths`."""
+    import pandas as pd
+
+    audio, seconds = zip(*map(place_of, paths.tolist()), strict=True) if len(paths) else ((), ())
+    return pd.DataFrame({"audio": audio, "seconds": seconds}, index=paths.index).astype({"seconds": "float64"})
 
 
 def is_single(audio: str, component: str) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ml.data.beatmap_rules import SAME_MS, mismatches
 from ml.data.verdict import FileFacts
-from ml.studies.drums.finding import Map
+from ml.studies.drums.finding import Map, part_of
 
 FORCED = "used although "
 """Begins, in the problem of a hit, what is wrong with the beatmap of its song."""
@@ -55,7 +55,7 @@ def join(maps: Sequence[Map], facts: Mapping[str, FileFacts], *, force: bool) ->
     With `force` a map is used although its sound is not the one that it says.
     """
     joined = Joined()
-    usable: dict[str, list[tuple[Map, str]]] = defaultdict(list)
+    usable: dict[tuple[str | None, str], list[tuple[Map, str]]] = defaultdict(list)
     for one in maps:
         sound = facts[one.audio]
         if sound.state == "rejected":
@@ -69,7 +69,8 @@ def join(maps: Sequence[Map], facts: Mapping[str, FileFacts], *, force: bool) ->
         if not _within(one, sound).any():
             joined.unusable.append((one, _why_none(one, sound)))
             continue
-        usable[sound.sound_hash].append((one, wrong))
+        # What somebody has put into two parts stays there, for the check for leaks to find.
+        usable[part_of(one.audio), sound.sound_hash].append((one, wrong))
     for together in usable.values():
         joined.songs.append(_played(together, facts))
         joined.shared += len(together) > 1

@@ -13,6 +13,7 @@ from ml.data.inventory import SourceError
 from ml.data.split import accepted
 from ml.studies.drums.dividing import songs_per_component
 from ml.studies.drums.finding import Found
+from ml.studies.drums.hits import places_of
 from ml.studies.drums.joining import Joined
 
 SHOWN = 5
@@ -57,8 +58,7 @@ def require_usable(source: Path, files: pd.DataFrame, joined: Joined, share: flo
     """Raise `SourceError` where there is nothing to learn from, or where more than `share` of it is unusable."""
     copies = {path for path, _ in joined.copies}
     rejected = files[(files["state"] == "rejected") & ~files["path"].isin(copies)]
-    one_shots = files[(files["state"] != "rejected") & files["at_seconds"].isna()]
-    used = len(joined.songs) + len(one_shots)
+    used = places_of(files.loc[files["state"] != "rejected", "path"])["audio"].nunique()
     first = "; ".join(f"{row.path!r}: {row.problem}" for row in rejected.head(3).itertuples())
     if used + len(rejected) == 0:
         raise SourceError(

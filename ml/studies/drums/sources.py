@@ -22,6 +22,7 @@ from ml.studies.drums.hits import hit_path, is_single, places_of
 from ml.studies.drums.joining import FORCED, Joined, Played, join
 from ml.studies.drums.noting import notes_on, require_usable
 from ml.studies.drums.overlapping import in_words, sounding
+from ml.studies.drums.pieces import Piece
 from ml.studies.study import Progress
 from ml.training.machine import processors
 
@@ -66,10 +67,8 @@ def take(source: Path, settings: DrumsSettings, known: pd.DataFrame | None, prog
 def data_fingerprint(files: pd.DataFrame, split: pd.DataFrame) -> str:
     """Contents, labels and parts, and where in a song each hit is."""
     known = files.drop_duplicates("path").set_index("path")["content_hash"]
-    seconds = places_of(split["path"])["seconds"]
-    when = [None if missing else at for at, missing in zip(seconds.tolist(), seconds.isna(), strict=True)]
-    rows = zip(split["path"].map(known), split["label"], split["part"], when, strict=True)
-    return fingerprint(sorted(rows, key=lambda row: (row[0], row[1], row[2], -1.0 if row[3] is None else row[3])))
+    hashes, when = split["path"].map(known), places_of(split["path"])["seconds"].astype("str")
+    return fingerprint(sorted(hashes + " " + split["label"] + " " + split["part"] + " " + when))
 
 
 def _sounds_of(known: pd.DataFrame | None) -> pd.DataFrame | None:
@@ -150,8 +149,20 @@ def _one_shots(found: Found, facts: Mapping[str, FileFacts], groups: _Groups) ->
         if row["state"] != "rejected" and row["seconds"] > ONE_SHOT_SECONDS:
             problem = f"{row['seconds']:.0f} s long, too long for a single hit; put a beatmap beside a song"
             row |= {"state": "rejected", "problem": problem}
+        elif path in found.pieces:
+            row |= _of_piece(path, component, found.pieces[path])
         rows.append(row)
-    return mark_duplicates(_table(rows))
+    table = _table(rows)
+    # Pieces that an export cut at one moment are the same sound, and rightly have several labels.
+    cut = table["at_seconds"].notna()
+    return pd.concat([mark_duplicates(table[~cut]), table[cut]], ignore_index=True)
+
+
+def _of_piece(path: str, component: str, piece: Piece) -> dict[str, Any]:
+    """What an exported piece has that no one-shot has: a song that it is of, and a known beginning."""
+    at = round(piece.begins * 1000)
+    name = hit_path(path, at, component)
+    return {"path": name, "group": piece.song, "at_seconds": at / 1000, "overlaps": piece.overlaps or None}
 
 
 def _unusable(found: Found, joined: Joined, facts: Mapping[str, FileFacts]) -> pd.DataFrame:

