@@ -35,21 +35,26 @@ def neighbours(bench: Bench, study: Study, todo: Sequence[Trial]) -> list[list[s
 
 def smartly(bench: Bench, study: Study, todo: Sequence[Trial]) -> Iterator[list[str]]:
     """One trial after the other, always the one that the results so far make most likely to be the best."""
-    from ml.studies.ordering import smart_order
-
-    points = told_apart(bench.trials(study).trials)
     left = {trial.name for trial in todo}
     tried: set[str] = set()
     while left:
-        values, lower_is_better = _values(bench, study)
-        finished = {name: value for name, value in values.items() if name in points}
-        ranked = smart_order(points, finished, seed=0, lower_is_better=lower_is_better)
+        ranked, finished = promising(bench, study)
         # One that failed has no value and would be asked for again and again.
         name = next((name for name in ranked if name in left and name not in tried), min(left))
         tried.add(name)
-        VOICE.info(f"next: {name}, by what {len(finished)} finished trials tell")
+        VOICE.info(f"next: {name}, by what {finished} finished trials tell")
         left.discard(name)
         yield [name]
+
+
+def promising(bench: Bench, study: Study) -> tuple[list[str], int]:
+    """The trials without a result, most likely to be the best first, by what so many finished ones tell."""
+    from ml.studies.ordering import smart_order
+
+    points = told_apart(bench.trials(study).trials)
+    values, lower_is_better = _values(bench, study)
+    finished = {name: value for name, value in values.items() if name in points}
+    return smart_order(points, finished, seed=0, lower_is_better=lower_is_better), len(finished)
 
 
 def _values(bench: Bench, study: Study) -> tuple[dict[str, float], bool]:

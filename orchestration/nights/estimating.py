@@ -1,0 +1,103 @@
+"""What the trials of a night will cost: from measured epochs, else from a calibration that is made once and kept.
+
+A calibration uses the machine. So only who says `calibrate` makes one: the command, and the step that prepares a night,
+whose process ends. The daemon's own processes live on and would hold the GPU; what nobody measured is unknown to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml.config import fingerprint
+from ml.studies.study import Estimate, Study, Trial
+from orchestration.resources import Bench, StudyData
+from storage import durable
+
+if TYPE_CHECKING:
+    from ml.training.machine import Machine
+
+UNKNOWN = "unknown: no epoch of this network has been measured on this machine yet"
+
+
+def machine_is_known(bench: Bench) -> bool:
+    """Whether it was ever found out what computes in this lab; finding out uses it."""
+    return (bench.lab.root / "machine-resolved.json").is_file()
+
+
+def costs(bench: Bench, study: Study, data: StudyData, trials: Sequence[Trial], *, calibrate: bool) -> list[Estimate]:
+    """What each trial costs alone from its first epoch to its evaluation, stopping early left aside."""
+    if not trials:
+        return []
+    if not (calibrate or machine_is_known(bench)):
+        return [Estimate(None, 0, UNKNOWN)] * len(trials)
+    settings, machine = bench.settings(study), bench.machine()
+    measured = _measured(bench, study, machine)
+    timed = _Timed(bench, machine)
+    found = []
+    for trial in trials:
+        network = _network(trial.config.model_dump(mode="json"))
+        seconds, basis = measured.get(network), ""
+        if seconds is None:
+            key = fingerprint(study.name, network)
+            seconds, basis = timed.known.get(key), "rough: a few steps of this network timed on this machine"
+            if seconds is None and calibrate:
+                seconds = _calibrated(study, trial, data, settings, machine)
+                timed.keep(key, seconds)
+        if seconds is None:
+            found.append(Estimate(None, 0, UNKNOWN))
+        else:
+            estimate = study.estimate(trial, data.files, settings, machine, seconds)
+            found.append(replace(estimate, basis=basis or estimate.basis) if estimate.seconds is not None else estimate)
+    return found
+
+
+def _network(config: dict[str, Any]) -> str:
+    return str(config.get("model"))
+
+
+def _measured(bench: Bench, study: Study, machine: Machine) -> dict[str, float]:
+    """Seconds per trained item of every network, from the newest trial that finished with it on this machine."""
+    newest: dict[str, tuple[str, float]] = {}
+    facts = machine.as_json()
+    for trial in bench.trials(study).trials:
+        for record in bench.records.history(study.name, trial.name):
+            account = record.account
+            items = (account.get("items_per_epoch") or 0) * (account.get("epochs_done") or 0)
+            if account["status"] != "finished" or account.get("machine_facts") != facts or not items:
+                continue
+            network = _network(account.get("config") or {})
+            if network not in newest or account["ended"] > newest[network][0]:
+                newest[network] = account["ended"], account["seconds_standalone"] / items
+    return {network: seconds for network, (_, seconds) in newest.items()}
+
+
+def _calibrated(study: Study, trial: Trial, data: StudyData, settings: Any, machine: Machine) -> float | None:
+    """Seconds per item as a short calibration finds them; the study multiplies them by the items that it foresees."""
+    nothing, one = (study.estimate(trial, data.files, settings, machine, each).seconds for each in (0.0, 1.0))
+    said = study.estimate(trial, data.files, settings, machine, None).seconds
+    if said is None or nothing is None or one is None or one <= nothing:
+        return None
+    return max(0.0, said - nothing) / (one - nothing)
+
+
+class _Timed:
+    """The calibrations of this lab's machine, kept in a file: another machine begins anew."""
+
+    def __init__(self, bench: Bench, machine: Machine) -> None:
+        self._file: Path = bench.lab.root / "calibrated.json"
+        self._machine = machine.as_json()
+        said: dict[str, Any] = {}
+        if self._file.is_file():
+            try:
+                said = durable.read_sealed(self._file)
+            except durable.Damaged:  # it is made again
+                said = {}
+        self.known: dict[str, float] = said["seconds"] if said.get("machine") == self._machine else {}
+
+    def keep(self, key: str, seconds: float | None) -> None:
+        if seconds is not None:
+            self.known[key] = seconds
+            durable.write_sealed(self._file, {"machine": self._machine, "seconds": self.known})

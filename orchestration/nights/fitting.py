@@ -1,0 +1,82 @@
+"""As many trials as fit: their places in the time until the bell and on the disk."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ml.studies.study import Study
+from orchestration.asking import duration, size
+from orchestration.nights.window import Night
+from orchestration.nights.work import Entry
+
+
+class Fitting:
+    """The time and the disk that are left while one trial after the other gets its place; studies share both."""
+
+    def __init__(self, now: dt.datetime, room_bytes: int) -> None:
+        self.free = now
+        """From when on the machine has nothing to do, as far as that is known."""
+        self.known = True
+        """False where something is to run before of which nobody knows how long it takes."""
+        self._room = room_bytes
+
+    def place(self, study: Study, night: Night, entries: Iterable[Entry], features_bytes: int) -> list[Entry]:
+        """The entries of one study that are to run, each with its place in the night or why it has none."""
+        self.free = max(self.free, night.begins)
+        self._room -= features_bytes
+        placed, full = [], self.free >= night.ends
+        for entry in entries:
+            if entry.when != "tonight":
+                placed.append(entry)
+                continue
+            if not full and (lacking := self._lacking(entry)):
+                placed.append(replace(entry, when="no room", reason=lacking))
+                continue
+            entry = self._late(entry, night) if full else self._timed(entry, study, night)
+            full = full or entry.when != "tonight"
+            if entry.when != "next night":
+                self._room -= entry.disk_bytes
+            placed.append(entry)
+        return placed
+
+    def _lacking(self, entry: Entry) -> str:
+        if self._room >= entry.disk_bytes:
+            return ""
+        return (
+            f"needs up to {size(entry.disk_bytes)} and {size(max(0, self._room))} of the disk are left for it: "
+            "`nocturne clean` shows what can go"
+        )
+
+    def _timed(self, entry: Entry, study: Study, night: Night) -> Entry:
+        """The entry at the present place, where the night is not full."""
+        begins = self.free if self.known else None
+        if entry.state == "running":
+            entry = replace(entry, reason="another process is at it now")
+        if entry.seconds is None:
+            self.known = False
+            return replace(
+                entry, begins=begins, reason=entry.reason or "begun in order: how long it takes is not known"
+            )
+        if not self.known:
+            return replace(entry, reason=entry.reason or "if time is left: how long those before it take is not known")
+        took = dt.timedelta(seconds=entry.seconds)
+        if self.free + took <= night.ends:
+            self.free += took
+            return replace(entry, begins=begins)
+        left = (night.ends - self.free).total_seconds()
+        epoch = entry.seconds / max(1, study.planned_epochs(entry.trial))
+        whole = self.free <= night.begins
+        self.free = night.ends
+        bell = night.shown(night.ends)
+        if epoch > left and not whole:
+            said = f"not one epoch ({duration(epoch)}) fits into the {duration(left)} that are left until {bell}"
+            return replace(entry, when="next night", reason=said)
+        said = f"takes {duration(entry.seconds)}, {duration(left)} are left until {bell}: goes on next night from there"
+        if epoch > left:
+            said = f"one epoch may take {duration(epoch)}, longer than the night: a longer night would let it end"
+        return replace(entry, when="begins tonight", begins=begins, reason=said)
+
+    def _late(self, entry: Entry, night: Night) -> Entry:
+        return replace(entry, when="next night", reason=f"the night is full until {night.shown(night.ends)}")

@@ -1,0 +1,120 @@
+"""What a night will do: which trials, in which order, as many as fit before the morning; and why the others do not.
+
+The list comes from what is not done, never from counting nights: a night that was missed, cut short or begun twice
+leaves nothing behind and nothing out. The machine is one, so studies take their time one after the other.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ml.config import ConfigError
+from ml.studies.registry import ALL_STUDIES
+from ml.studies.study import Study
+from orchestration import plan
+from orchestration.asking import count
+from orchestration.nights.fitting import Fitting
+from orchestration.nights.window import Night, next_night, night_at
+from orchestration.nights.work import Entry, When, work_of
+from orchestration.resources import Bench, NotReady
+
+__all__ = ["Entry", "StudyPlan", "When", "plan_nights"]
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What the present or the next night of a study will do."""
+
+    study: Study
+    night: Night | None
+    """None: there is none, and the sentence says why."""
+    entries: tuple[Entry, ...]
+    """In the order in which they run; then those that are given up and those that are done."""
+    features_bytes: int
+    """That the features will take, which are built first; 0 where they are there or nobody knows."""
+    sentence: str
+    until: dt.datetime | None = None
+    """About when its trials of this night are through; None where nobody knows, or nothing is to run."""
+
+    def named(self, *when: When) -> list[Entry]:
+        """The entries of which one of these is said."""
+        return [entry for entry in self.entries if entry.when in when]
+
+    @property
+    def tonight(self) -> list[Entry]:
+        """What is to be begun in this night, in order."""
+        return self.named("tonight", "begins tonight")
+
+
+def plan_nights(
+    bench: Bench, now: dt.datetime, studies: Sequence[Study] = ALL_STUDIES, *, calibrate: bool = False
+) -> list[StudyPlan]:
+    """The plan of the night that is going on, else of the next one, of every study.
+
+    `calibrate`: where no epoch was measured yet, a few steps are timed (see `estimating`); else that is unknown.
+    """
+    drafts = [_draft(bench, study, now, calibrate) for study in studies]
+    fitting = Fitting(now, plan.free_bytes(bench.lab.root))
+    # Sorting is stable: of two whose nights go on, the first of the registry has the machine first.
+    for number in sorted(range(len(drafts)), key=lambda number: _begins(drafts[number], now)):
+        drafts[number] = _fitted(drafts[number], fitting)
+    return drafts
+
+
+def _begins(draft: StudyPlan, now: dt.datetime) -> dt.datetime:
+    return max(draft.night.begins, now) if draft.night else now
+
+
+def _draft(bench: Bench, study: Study, now: dt.datetime, calibrate: bool) -> StudyPlan:
+    """The work of a study, as if all of it fitted."""
+    try:
+        config = bench.settings(study).night
+        night = night_at(config, now, study.name) or next_night(config, now, study.name)
+        if night is None:
+            said = (
+                f"its nights are off: `{study.name}: {{night: {{on: true}}}}` in {bench.lab.studies_file} turns them on"
+            )
+            return StudyPlan(study, None, (), 0, said)
+        bench.source(study)
+        entries = work_of(bench, study, night, calibrate=calibrate)
+    except (ConfigError, NotReady) as problem:
+        return StudyPlan(study, None, (), 0, str(problem))
+    try:
+        features = plan.features_missing_bytes(bench, study)
+    except NotReady:  # before the first inventory nobody knows
+        features = 0
+    return StudyPlan(study, night, tuple(entries), features, "")
+
+
+def _fitted(draft: StudyPlan, fitting: Fitting) -> StudyPlan:
+    night = draft.night
+    if night is None:
+        return draft
+    entries = draft.entries
+    if any(entry.when == "tonight" for entry in entries):
+        entries = tuple(fitting.place(draft.study, night, entries, draft.features_bytes))
+    fitted = replace(draft, entries=entries)
+    if fitted.tonight and fitting.known:
+        fitted = replace(fitted, until=fitting.free)
+    return replace(fitted, sentence=_sentence(fitted, night))
+
+
+def _sentence(found: StudyPlan, night: Night) -> str:
+    """The plan on one line."""
+    if not found.entries:
+        return "nothing to do: the study has no trials"
+    counted = {when: len(found.named(when)) for when in ("next night", "no room", "given up", "done")}
+    rest = [f"{number} {when}" for when, number in counted.items() if number and when != "done"]
+    if counted["done"]:
+        rest.append(f"{counted['done']} done")
+    if not found.tonight:
+        if counted["done"] == len(found.entries):
+            return f"nothing to do: {count(counted['done'], 'trial')}, all done"
+        return f"nothing to begin: {', '.join(rest)}"
+    cut = len(found.named("begins tonight"))
+    until = f"until about {night.shown(found.until)}" if found.until else "how long is not known"
+    begins = found.tonight[0].begins or night.begins
+    first = f"{count(len(found.tonight), 'trial')} from {night.shown(begins)}, {until}"
+    return ", ".join([first, *(["the last goes on next night"] if cut else []), *rest])

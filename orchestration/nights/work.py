@@ -1,0 +1,182 @@
+"""What is left to be done of a study: its trials in the order in which they run, with what each still costs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ml.config import ConfigError
+from ml.studies.experiments import same_settings
+from ml.studies.night import NightConfig
+from ml.studies.study import Study, Trial
+from orchestration.nights.estimating import costs, machine_is_known
+from orchestration.nights.window import Night
+from orchestration.ordering import promising
+from orchestration.plan import TrialState, trial_states
+from orchestration.resources import Bench, NotReady, StudyData
+
+When = Literal["tonight", "begins tonight", "next night", "no room", "given up", "done"]
+
+NOT_LOOKED_AT = "unknown: the source has not been looked at yet; the night begins with that"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One trial in the plan of a night."""
+
+    trial: Trial
+    state: str
+    """done, missing, stale, failed, diverged, paused or running."""
+    why: str
+    seconds: float | None
+    """What is left of it to be computed, in this order: epochs that an earlier one trains are counted with that."""
+    basis: str
+    disk_bytes: int
+    """That it adds to what earlier ones of its chain need; 0 where it is not known."""
+    when: When
+    reason: str = ""
+    """Why it is not simply tonight."""
+    begins: dt.datetime | None = None
+    """About when; None where it does not begin tonight, or nobody knows how long those before it take."""
+
+
+def work_of(bench: Bench, study: Study, night: Night, *, calibrate: bool) -> list[Entry]:
+    """Every trial that a night of the study is about: to be done (as if all of it fitted), given up, done."""
+    config: NightConfig = bench.settings(study).night
+    states = _of_the_mode(study, config, trial_states(bench, study))
+    data = _data(bench, study)
+    refusals = {one.trial.name: _refusal(bench, study, config, one, data, night) for one in states}
+    todo = _in_order(
+        bench, study, config, [one for one in states if one.state != "done" and not refusals[one.trial.name]]
+    )
+    done = [one for one in states if one.state == "done"]
+    entries = _costed(bench, study, data, todo, done, calibrate=calibrate)
+    for one in states:
+        if refusals[one.trial.name]:
+            entries.append(Entry(one.trial, one.state, one.why, None, "", 0, "given up", refusals[one.trial.name]))
+    return entries + [Entry(one.trial, "done", one.ended, 0.0, "", 0, "done") for one in done]
+
+
+def attempts_tonight(bench: Bench, study: Study, name: str, night: Night) -> int:
+    """How often the trial was begun since the night began and came to nothing; a pause is no such attempt."""
+    since = night.begins.isoformat(timespec="milliseconds")
+    begun = {number for number, said in bench.records.begun(study.name, name).items() if said["started"] >= since}
+    if not begun:
+        return 0
+    history = bench.records.history(study.name, name)
+    return len(begun - {record.number for record in history if record.account["status"] in ("finished", "paused")})
+
+
+def _of_the_mode(study: Study, config: NightConfig, states: Sequence[TrialState]) -> list[TrialState]:
+    modes = dict.fromkeys(one.trial.mode or one.trial.name for one in states)
+    if config.mode is not None and config.mode not in modes:
+        there = [mode for mode in modes if mode in study.modes or any(one.trial.mode == mode for one in states)]
+        raise ConfigError(
+            f"night.mode is {config.mode!r}; the study {study.name} has the modes {', '.join(there) or '(none)'}"
+        )
+    return [one for one in states if config.mode in (None, one.trial.mode or one.trial.name)]
+
+
+def _data(bench: Bench, study: Study) -> StudyData | None:
+    try:
+        return bench.data(study)
+    except NotReady:
+        return None
+
+
+def _identity(bench: Bench, study: Study, trial: Trial, data: StudyData | None) -> str | None:
+    """The present fingerprint of the trial, where what it is made of is known."""
+    if data is None or not machine_is_known(bench):
+        return None
+    origin = study.origin(data.fingerprint, data.features_key)
+    return study.trial_fingerprint(trial, origin, bench.machine().precision)
+
+
+def _refusal(
+    bench: Bench, study: Study, config: NightConfig, one: TrialState, data: StudyData | None, night: Night
+) -> str:
+    """Why the trial is not begun again in this night, or ""."""
+    if one.state in ("done", "running"):
+        return ""
+    tries = attempts_tonight(bench, study, one.trial.name, night)
+    if tries >= config.attempts:
+        return f"begun {tries} times in this night without a result; tried again next night"
+    record = bench.records.latest(study.name, one.trial.name) if one.state in ("diverged", "failed") else None
+    if record is None or record.account["fingerprint"] != _identity(bench, study, one.trial, data):
+        return ""  # what failed was another: its data or settings have changed since
+    if one.state == "diverged":
+        anew = f"`nocturne run {study.name} {one.trial.name} --force`"
+        return f"would diverge again: change its settings, or train it anew with {anew}"
+    if tries and not record.account.get("again", False):
+        return "would fail again as it did in this night; tried once more next night"
+    return ""
+
+
+def _in_order(bench: Bench, study: Study, config: NightConfig, todo: Sequence[TrialState]) -> list[TrialState]:
+    """What runs now, then what was paused, then the others as the study lists them or as they promise most."""
+    first = {"running": 0, "paused": 1}
+    place = {one.trial.name: number for number, one in enumerate(todo)}
+    if config.order == "smart":
+        ranked, _ = promising(bench, study)
+        place |= {name: number for number, name in enumerate(ranked)}
+    return sorted(todo, key=lambda one: (first.get(one.state, 2), place[one.trial.name]))
+
+
+def _costed(
+    bench: Bench,
+    study: Study,
+    data: StudyData | None,
+    todo: Sequence[TrialState],
+    done: Sequence[TrialState],
+    *,
+    calibrate: bool,
+) -> list[Entry]:
+    """What each of them adds to what is trained before it."""
+    if data is None:
+        return [Entry(one.trial, one.state, one.why, None, NOT_LOOKED_AT, 0, "tonight") for one in todo]
+    twins = {second: first for first, second in same_settings([one.trial for one in (*done, *todo)])}
+    chains = _chains(study, [*done, *todo], twins)
+    wanted = {chains[one.trial.name] for one in todo}
+    trained = [one for one in done if chains[one.trial.name] in wanted]  # their epochs may serve a longer one
+    alone = dict(
+        zip(
+            [one.trial.name for one in (*trained, *todo)],
+            costs(bench, study, data, [one.trial for one in (*trained, *todo)], calibrate=calibrate),
+            strict=True,
+        )
+    )
+    reached: dict[str, float] = {}
+    stored: dict[str, int] = {}
+    for one in trained:
+        chain, cost = chains[one.trial.name], alone[one.trial.name]
+        reached[chain] = max(reached.get(chain, 0.0), cost.seconds or 0.0)
+        stored[chain] = max(stored.get(chain, 0), cost.disk_bytes)
+    entries = []
+    for one in todo:
+        name, cost = one.trial.name, alone[one.trial.name]
+        chain = chains[name]
+        begun = _share_begun(bench, study, one, data) * (cost.seconds or 0.0)
+        before, kept = max(reached.get(chain, 0.0), begun), stored.get(chain, 0)
+        left = None if cost.seconds is None else max(0.0, cost.seconds - before)
+        reached[chain], stored[chain] = max(before, cost.seconds or 0.0), max(kept, cost.disk_bytes)
+        basis = f"says the same as {twins[name]}: its epochs are shared" if name in twins else cost.basis
+        entries.append(Entry(one.trial, one.state, one.why, left, basis, max(0, cost.disk_bytes - kept), "tonight"))
+    return entries
+
+
+def _chains(study: Study, states: Sequence[TrialState], twins: Mapping[str, str]) -> dict[str, str]:
+    """Trial to what it shares epochs in; two that say the same share all of them."""
+    own = {one.trial.name: study.chain(one.trial) for one in states}
+    return {name: own[twins.get(name, name)] for name in own}
+
+
+def _share_begun(bench: Bench, study: Study, one: TrialState, data: StudyData) -> float:
+    """The share of the trial's epochs that an interrupted attempt has left behind."""
+    if one.state not in ("paused", "failed"):
+        return 0.0
+    record = bench.records.latest(study.name, one.trial.name)
+    if record is None or record.account["fingerprint"] != _identity(bench, study, one.trial, data):
+        return 0.0
+    return min(1.0, (record.account.get("epochs_done") or 0) / max(1, study.planned_epochs(one.trial)))
