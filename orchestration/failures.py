@@ -20,6 +20,11 @@ def may_pass(problem: BaseException) -> bool:
     return isinstance(problem, OSError) or "CUDA error" in str(problem)
 
 
+def passes_later(problem: BaseException) -> bool:
+    """Can it succeed later the same night? Where `may_pass`; and on a full disk, though not within seconds."""
+    return may_pass(problem) or isinstance(problem, LabFull)
+
+
 def sentence(problem: BaseException) -> str:
     """What went wrong on one line; what is not one of our own sentences begins with its kind."""
     said = " ".join(str(problem).split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -17,10 +17,21 @@ from storage.lab import Lab
 if TYPE_CHECKING:
     from ml.training.machine import Machine
 
+LOOK_SECONDS = 1.0
+
+
+def _for_ever() -> bool:
+    return False
+
 
 @contextmanager
-def machine_lease(lab: Lab, machine: Machine, what: str, say: Callable[[str], None]) -> Iterator[None]:
-    """The machine for `what`; a second one waits and says for what. The kernel frees the lease of a killed process."""
+def machine_lease(
+    lab: Lab, machine: Machine, what: str, say: Callable[[str], None], give_up: Callable[[], bool] = _for_ever
+) -> Iterator[bool]:
+    """The machine for `what`; a second one waits and says for what. The kernel frees the lease of a killed process.
+
+    False where `give_up` became true while it waited: then the machine is still another's.
+    """
     holder = lab.locks / "machine.holder.json"
     lock = FileLock(lab.locks / "machine.lock")
     try:
@@ -28,12 +39,17 @@ def machine_lease(lab: Lab, machine: Machine, what: str, say: Callable[[str], No
     except Timeout:
         said = durable.read_sealed(holder) if holder.is_file() else {"what": "another trial", "pid": "?"}
         say(f"the machine is busy with {said['what']} (process {said['pid']}); waiting for it")
-        lock.acquire()
+        while not lock.is_locked:
+            if give_up():
+                yield False
+                return
+            with suppress(Timeout):
+                lock.acquire(timeout=LOOK_SECONDS)
     try:
         since = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         durable.write_sealed(holder, {"what": what, "pid": os.getpid(), "since": since})
         if machine.device.startswith("cuda") and (others := gpu.describe(gpu.holders())):
             say(others)  # another program may be why memory runs out, or time runs away
-        yield
+        yield True
     finally:
         lock.release()

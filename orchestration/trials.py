@@ -6,7 +6,6 @@ records stand, and the next attempt goes on from them.
 
 from __future__ import annotations
 
-import datetime as dt
 import gc
 import sys
 import time
@@ -18,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from ml.config import fingerprint
 from ml.studies.experiments import Trials
-from ml.studies.study import Outcome, Study, Trial, TrialJob
-from orchestration.failures import may_pass, sentence
+from ml.studies.study import Study, Trial, TrialJob
+from orchestration.account import account_of, moment, result_of
+from orchestration.failures import may_pass, passes_later, sentence
 from orchestration.lease import machine_lease
-from orchestration.releasing import release_states
+from orchestration.nights.bell import Bell, BellRang, ended_by
+from orchestration.releasing import owner_of, release_states
 from orchestration.resources import Bench, NotReady
 from orchestration.telling import Telling
 from storage.records import Attempt, Record, TrialBusy
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
+WAIT_SECONDS = 60.0
+"""While another process is at the same trial, this is said so often."""
+
 
 class TrialFailed(RuntimeError):
     """A trial that came to no result; `again` says whether another try can help."""
@@ -39,6 +43,10 @@ class TrialFailed(RuntimeError):
     def __init__(self, trial: str, sentence: str, *, again: bool) -> None:
         super().__init__(f"{trial}: {sentence}")
         self.trial, self.sentence, self.again = trial, sentence, again
+
+
+class NightOver(RuntimeError):
+    """The night ended before the trial did: it was not begun, or it is paused and goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +60,18 @@ class Answer:
     """Wall-clock seconds inside the study: training and evaluation."""
 
 
-def run_trial(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: str | None, say: Say) -> Answer:
+def run_trial(
+    bench: Bench, study: Study, name: str, *, run_id: str, forced_by: str | None, say: Say, bell: Bell | None = None
+) -> Answer:
     """The record of the trial `name`, trained now where no record answers it.
 
     `forced_by` names the request to train it anew although it is finished; the older result stays in the history. The
-    same request goes on from the epochs that it has trained. Raises `TrialFailed` or `NotReady`, whatever went wrong.
+    same request goes on from the epochs that it has trained. `bell` is the end of the night in which it is trained.
+    Raises `NightOver`; `TrialFailed` or `NotReady`, whatever went wrong.
     """
     try:
-        return _answer(bench, study, name, run_id=run_id, forced_by=forced_by, say=say)
-    except (TrialFailed, NotReady):
+        return _answer(bench, study, name, run_id=run_id, forced_by=forced_by, say=say, bell=bell)
+    except (TrialFailed, NotReady, NightOver):
         raise
     except Exception as problem:
         raise TrialFailed(name, sentence(problem), again=may_pass(problem)) from problem
@@ -88,7 +99,9 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: str | None, say: Say) -> Answer:
+def _answer(
+    bench: Bench, study: Study, name: str, *, run_id: str, forced_by: str | None, say: Say, bell: Bell | None
+) -> Answer:
     trials = bench.trials(study)
     trial = _named(trials, name)
     settings = bench.settings(study)
@@ -123,35 +136,47 @@ def _answer(bench: Bench, study: Study, name: str, *, run_id: str, forced_by: st
             f"{study.name}/features, or run `nocturne run {study.name}`",
             again=False,
         )
-    with _begin(bench, study, name, run_id, say) as attempt:
+    telling = Telling(name, study.planned_epochs(trial), study.told, say)
+
+    def rung() -> bool:
+        return bell is not None and bell.rung()
+
+    def progress(epoch: int, share: float) -> None:
+        telling.progress(epoch, share)
+        if bell is not None and bell.presses():
+            raise BellRang
+
+    def recorded() -> None:
+        try:
+            release_states(bench, study, trial, trials.trials, ended)
+        except Exception as problem:  # what is recorded stands: states that stay only take room
+            say(f"{name}: the states of its family stay on the disk: {sentence(problem)}")
+
+    with _begin(bench, study, name, run_id, say, bell) as attempt:
         if found := finished():  # another process answered it while this one waited for the trial
             return _found(bench, found, say)
-        with machine_lease(bench.lab, machine, f"{study.name} {name}", say):
-            telling = Telling(name, study.planned_epochs(trial), study.told, say)
-            job = TrialJob(
-                trial=trial,
-                settings=settings,
-                split=data.split,
-                features=features,
-                states=bench.shelf("states"),
-                evaluations=bench.shelf("evaluations"),
-                machine=machine,
-                origin=fingerprint(origin, forced_by) if forced_by else origin,
-                found=telling.found,
-                report=telling.report,
-                progress=telling.progress,
-                say=lambda words: say(f"{name}: {words}"),
-                siblings=trials.trials,
-            )
-            account = _account(study, trial, job, run_id, forced_by, identity, data.fingerprint, data.features_key)
-
-            def recorded() -> None:
-                try:
-                    release_states(bench, study, trial, trials.trials, ended)
-                except Exception as problem:  # what is recorded stands: states that stay only take room
-                    say(f"{name}: the states of its family stay on the disk: {sentence(problem)}")
-
-            return _compute(bench, study, job, attempt, account, telling, say, recorded)
+        with machine_lease(bench.lab, machine, f"{study.name} {name}", say, rung) as lent:
+            if lent and not rung():
+                owner = owner_of(study, trial, origin, machine.precision, forced_by)
+                job = TrialJob(
+                    trial=trial,
+                    settings=settings,
+                    split=data.split,
+                    features=features,
+                    states=bench.shelf("states", owner),
+                    evaluations=bench.shelf("evaluations", owner),
+                    machine=machine,
+                    origin=fingerprint(origin, forced_by) if forced_by else origin,
+                    found=telling.found,
+                    report=telling.report,
+                    progress=progress,
+                    say=lambda words: say(f"{name}: {words}"),
+                    stop=rung,
+                    siblings=trials.trials,
+                )
+                account = account_of(study, trial, data, machine, identity, run_id) | {"forced_by": forced_by}
+                return _compute(bench, study, job, attempt, account, telling, say, recorded, bell)
+    raise NightOver(f"{name} is not begun: the night is over")
 
 
 def _named(found: Trials, name: str) -> Trial:
@@ -165,14 +190,17 @@ def _named(found: Trials, name: str) -> Trial:
 
 
 @contextmanager
-def _begin(bench: Bench, study: Study, name: str, run_id: str, say: Say) -> Iterator[Attempt]:
+def _begin(bench: Bench, study: Study, name: str, run_id: str, say: Say, bell: Bell | None) -> Iterator[Attempt]:
     """The next attempt; while another process is at the same trial, wait for it: its answer will be ours."""
     with ExitStack() as held:
         while True:
+            wait = WAIT_SECONDS if bell is None else min(WAIT_SECONDS, bell.seconds_left())
             try:
-                attempt = held.enter_context(bench.records.begin(study.name, name, run_id))
+                attempt = held.enter_context(bench.records.begin(study.name, name, run_id, wait))
                 break
             except TrialBusy as busy:
+                if bell is not None and bell.rung():
+                    raise NightOver(f"{name} is not begun: the night is over, and {busy}") from busy
                 say(f"{busy}; waiting for its answer")
         yield attempt
 
@@ -191,37 +219,52 @@ def _compute(
     telling: Telling,
     say: Say,
     recorded: Callable[[], None],
+    bell: Bell | None,
 ) -> Answer:
     """`recorded` is called as soon as the record is durable: what dies while publishing leaves no states behind."""
+    name = job.trial.name
     started = time.perf_counter()
     try:
-        outcome = study.run_trial(job)
+        with ended_by(bell):
+            outcome = study.run_trial(job)
         seconds = time.perf_counter() - started
-        record = attempt.commit(account | _result(bench, outcome) | {"ended": _now()}, outcome.tables)
+        record = attempt.commit(account | result_of(bench, outcome) | {"ended": moment()}, outcome.tables)
     except BaseException as problem:
         interrupted = not isinstance(problem, Exception)
-        said = "interrupted; finished epochs are kept" if interrupted else sentence(problem)
+        rang = interrupted and bell is not None and bell.presses()
+        said = "the night ended" if rang else "interrupted" if interrupted else sentence(problem)
+        said += "; finished epochs are kept" if interrupted else ""
         account |= {
             "status": "paused" if interrupted else "failed",
             "error": said if interrupted else f"{said}\n{traceback.format_exc(limit=-6)}",
             "again": interrupted or may_pass(problem),
+            "later": interrupted or passes_later(problem),
             "epochs_done": telling.done,
             "epochs_trained": len(telling.trained),
             "seconds_spent": time.perf_counter() - started,
         }
         try:
-            attempt.commit(account | {"ended": _now()}, {})
+            attempt.commit(account | {"ended": moment()}, {})
         except Exception as second:  # the first problem is the one to be told
-            say(f"{job.trial.name}: that it {account['status']} could not be recorded: {sentence(second)}")
+            say(f"{name}: that it {account['status']} could not be recorded: {sentence(second)}")
         _publish(bench, say)
+        if rang:
+            raise _paused(name, account) from problem
         if interrupted:
             raise
-        raise TrialFailed(job.trial.name, said, again=may_pass(problem)) from problem
+        raise TrialFailed(name, said, again=may_pass(problem)) from problem
     recorded()
     _publish(bench, say)
     if outcome.trained.status == "diverged":
-        raise TrialFailed(job.trial.name, outcome.trained.problem, again=False)
+        raise TrialFailed(name, outcome.trained.problem, again=False)
+    if outcome.trained.status == "paused":
+        raise _paused(name, record.account)
     return Answer(record, False, seconds)
+
+
+def _paused(name: str, account: dict[str, Any]) -> NightOver:
+    at = f"{account['epochs_done']} of {account['epochs_planned']} epochs"
+    return NightOver(f"{name} is paused with {at}: the night is over, the next goes on from there")
 
 
 def _publish(bench: Bench, say: Say) -> None:
@@ -230,66 +273,3 @@ def _publish(bench: Bench, say: Say) -> None:
         publish(bench.lab)
     except Exception as problem:
         say(f"recorded; results.duckdb shows the state before: {sentence(problem)}")
-
-
-def _account(
-    study: Study,
-    trial: Trial,
-    job: TrialJob,
-    run_id: str,
-    forced_by: str | None,
-    identity: str,
-    data_fingerprint: str,
-    features_key: str,
-) -> dict[str, Any]:
-    return {
-        "study": study.name,
-        "trial": trial.name,
-        "fingerprint": identity,
-        "status": "failed",
-        "run_id": run_id,
-        "forced_by": forced_by,
-        "started": _now(),
-        "model_name": study.model_name(trial, dt.datetime.now()),
-        "config": trial.config.model_dump(mode="json"),
-        "changes": {key: list(pair) for key, pair in trial.changes.items()},
-        "epochs_planned": study.planned_epochs(trial),
-        "purpose": trial.config.purpose,
-        "remarks": study.remarks(trial),
-        "precision": job.machine.precision,
-        "machine": job.machine.describe(),
-        "machine_facts": job.machine.as_json(),
-        "data_fingerprint": data_fingerprint,
-        "features_key": features_key,
-        "revision": study.revision,
-    }
-
-
-def _result(bench: Bench, outcome: Outcome) -> dict[str, Any]:
-    trained = outcome.trained
-    model_key = None
-    if outcome.save_model is not None and trained.best is not None:
-        model_key = fingerprint("model", trained.best.key)
-        bench.shelf("models").build(model_key, outcome.save_model)
-    return {
-        "status": trained.status,
-        "error": trained.problem,
-        "model_key": model_key,
-        "seconds_spent": trained.seconds_spent,
-        "seconds_standalone": trained.seconds_standalone,
-        "epochs_done": len(trained.history),
-        "epochs_trained": trained.epochs_trained,
-        "best_epoch": trained.best.epoch if trained.best else None,
-        "stopped_early": trained.stopped_early,
-        "micro_batch": trained.micro_batch,
-        "out_of_memory": trained.out_of_memory,
-        "items_per_epoch": trained.history[-1].items if trained.history else 0,
-        "higher_is_better": outcome.higher_is_better,
-        "selection_metric": outcome.selection_metric,
-        "selection_value": outcome.selection_value,
-        "verdict": outcome.verdict,
-    }
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

@@ -16,6 +16,7 @@ import pytest
 from ml.studies.concert.study import CONCERT, ConcertStudy
 from ml.studies.study import Outcome, TrialJob
 from ml.training import walk
+from orchestration import account as accounts
 from orchestration import data, execute, trials
 from orchestration.resources import Bench, NotReady
 from orchestration.trials import Answer, TrialFailed, run_trial
@@ -107,7 +108,7 @@ def test_what_fails_after_the_training_is_recorded_too(
     with monkeypatch.context() as patch:
         patch.setattr(ConcertStudy, "run_trial", late)
         if where == "model":  # trials of one seed share epochs, and a model is found by its epoch
-            patch.setattr(trials, "fingerprint", lambda *parts: "0" * 31 + "1")
+            patch.setattr(accounts, "fingerprint", lambda *parts: "0" * 31 + "1")
         with pytest.raises(TrialFailed) as failed:
             asked(lab, f"late_{where}", [])
     words = {"model": "the weights cannot be written", "account": "selection_value", "commit": "tables strange"}
