@@ -27,7 +27,7 @@ from ml.data.levels import SILENT_SPAN
 from ml.data.source import has_vanished
 from ml.data.verdict import FileFacts
 from ml.studies.drums import songfolder
-from ml.studies.drums.cutting import read_piece, write_clip
+from ml.studies.drums.cutting import read_piece, write_flac
 from ml.studies.drums.songfolder import Kept
 
 BEFORE_MS, AFTER_MS = 50, 400
@@ -75,7 +75,7 @@ def add_sample(collection: Path, audio: Path, seconds: float, component: str) ->
             if not len(samples[at:]) or np.ptp(samples[at:]) <= SILENT_SPAN:
                 raise ConfigError(f"{audio}: there is silence at {seconds:g} s")
             clip = FileFacts(seconds=len(samples) / rate, rate=rate)
-            write = partial(write_clip, samples=samples, rate=rate, format="FLAC")
+            write = partial(write_flac, samples=samples, rate=rate)
             songfolder.write_single(folder, audio, hit, clip, round(at / rate * 1000), write)
     return Collected(added=1, folder=folder)
 
