@@ -191,8 +191,7 @@ def _beside(file: Path) -> Mapping[str, Any]:
 
 def _said(about: Mapping[str, Any], where: str) -> dict[str, Any]:
     """What was saved beside the weights, as arguments of `Transcriber`; what is not said is as usual."""
-    components = about.get("components", list(COMPONENTS))
-    if list(components) != list(COMPONENTS):
+    if about.get("components", list(COMPONENTS)) != list(COMPONENTS):
         raise ModelUnavailable(f"{where} tells other components apart than these: {', '.join(COMPONENTS)}")
     said: dict[str, Any] = {}
     try:
@@ -200,7 +199,8 @@ def _said(about: Mapping[str, Any], where: str) -> dict[str, Any]:
     except ConfigError as problem:
         raise ModelUnavailable(str(problem)) from None
     said["rate"], said["loss"] = about.get("sample_rate", RATE), about.get("loss", "binary")
-    said["thresholds"] = tuple(about.get("thresholds", (THRESHOLD,) * len(COMPONENTS)))
+    thresholds = about.get("thresholds", [THRESHOLD] * len(COMPONENTS))
+    said["thresholds"] = tuple(thresholds) if isinstance(thresholds, list) else ()
     whole = isinstance(said["rate"], int) and 4000 <= said["rate"] <= 192_000 and said["loss"] in LOSSES
     numbers = len(said["thresholds"]) == len(COMPONENTS) and all(
         isinstance(value, int | float) and 0 <= value <= 1 for value in said["thresholds"]

@@ -12,9 +12,10 @@ import typer
 
 from ml.config import ConfigError
 from ml.studies.denoise.commands import add
+from ml.studies.surroundings import Surroundings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-add(app, lambda said: Path(said or "no model was named"))
+add(app, Surroundings(lambda said: Path(said or "no model was named"), Path, Path, dict, lambda: None))
 
 
 @app.callback()
