@@ -13,7 +13,7 @@ import numpy as np
 STEPS = 16
 """Of a bar: sixteenths of four quarters."""
 
-LOUDNESS = {"X": 0.92, "x": 0.68, "o": 0.36}
+LOUDNESS = {"X": 0.92, "x": 0.68, "o": 0.48}
 
 LATE = 0.004
 """Deviation of a hand or foot from the time that is written, in seconds."""
@@ -21,10 +21,10 @@ LATE = 0.004
 COUNTED_IN = 0.5
 """Seconds before the first beat, at most."""
 
-RINGS_OUT = 1.0
+RINGS_OUT = 0.5
 """Seconds after the last hit."""
 
-FILL_EVERY = 4
+FILL_EVERY = 3
 """Bars from one fill to the next."""
 
 Bar = Mapping[str, str]

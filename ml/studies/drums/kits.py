@@ -32,7 +32,7 @@ FADE = 0.15
 BLOCK = 512
 """Samples of a tone that are reckoned at once."""
 
-KNEE = 1.35
+KNEE = 1.1
 """Exponent from velocity to loudness."""
 
 
@@ -79,7 +79,7 @@ TUNINGS: dict[str, tuple[float, float]] = {
     "hat open decay": (0.18, 0.45),
     "hat tones": (0.2, 0.6),
     "crash low hz": (350, 800),
-    "crash decay": (0.5, 1.1),
+    "crash decay": (0.4, 0.9),
     "crash tones": (0.1, 0.35),
     "ride ping hz": (2400, 4600),
     "ride ping": (0.8, 2.0),
@@ -91,7 +91,7 @@ TUNINGS: dict[str, tuple[float, float]] = {
     "tom sweep": (1.1, 1.4),
     "kick loud": (0.75, 1.0),
     "snare loud": (0.65, 0.95),
-    "hihat_closed loud": (0.24, 0.45),
+    "hihat_closed loud": (0.32, 0.5),
     "hihat_open loud": (0.3, 0.5),
     "crash loud": (0.45, 0.75),
     "ride loud": (0.3, 0.5),

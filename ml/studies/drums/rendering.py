@@ -41,7 +41,7 @@ def record(kit: Kit, played: Played, rng: np.random.Generator, *, band: bool) ->
         sound = sound + rng.uniform(0.1, 0.25) * np.abs(sound).max() * accompany(played, rng)
     driven = np.tanh(rng.uniform(0.8, 1.6) * sound / np.abs(sound).max())
     noisy = driven / np.abs(driven).max() * LOUD * rng.uniform(0.6, 1.0)
-    hiss = 10 ** rng.uniform(-4.2, -3.2)
+    hiss = 10 ** rng.uniform(-4.6, -3.7)
     return np.clip(noisy + hiss * rng.standard_normal(len(noisy)), -1, 1).astype(np.float32)
 
 
