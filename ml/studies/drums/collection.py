@@ -24,7 +24,7 @@ from ml.data.components import COMPONENTS, component_named
 from ml.data.examination import AudioLimits, examine
 from ml.data.inventory import SECONDS_PER_FILE, SECONDS_PER_MB
 from ml.data.levels import SILENT_SPAN
-from ml.data.source import has_vanished
+from ml.data.source import SourceVanished, has_vanished
 from ml.data.verdict import FileFacts
 from ml.studies.drums import songfolder
 from ml.studies.drums.cutting import read_piece, write_flac
@@ -85,12 +85,9 @@ def extract(collection: Path, beatmap: Path, audio: Path | None, *, force: bool 
 
     With `force` also where the audio is not the one that the beatmap was made for.
     """
-    try:
-        with _telling(beatmap):
-            said = read_beatmap(beatmap)
-            found = audio if audio is not None else audio_of(beatmap, said, beatmap.parent)
-    except BeatmapError as problem:
-        raise ConfigError(f"{beatmap}: {problem}") from None
+    with _telling(beatmap):
+        said = read_beatmap(beatmap)
+        found = audio if audio is not None else audio_of(beatmap, said, beatmap.parent)
     return _take(collection, beatmap, said, found, _listen(found), force)
 
 
@@ -162,7 +159,7 @@ def _take(collection: Path, path: Path, beatmap: Beatmap, audio: Path, facts: Fi
         singles = songfolder.times_of(list(songfolder.singles_in(folder)))
         known = len(hits) - (len(after) - len(before))
         known += sum(songfolder.is_in(hit, singles) for hit in hits)
-        if len(after) > len(before):
+        if len(after) > len(before) or songfolder.sound_in(folder) is None:
             songfolder.write_song(folder, audio, facts, there.beatmap if there else beatmap, after)
     return Collected(added=len(hits) - known, known=known, notes=notes, folder=folder)
 
@@ -180,13 +177,16 @@ def _listen(audio: Path) -> FileFacts:
 
 def _examined(sounds: Iterable[Path]) -> Iterator[tuple[Path, FileFacts]]:
     """Each sound decoded once, in child processes: what crashes a decoder costs one song."""
-    for path, found in map_in_children(
-        partial(examine, limits=LIMITS),
-        sounds,
-        workers=max(1, min(4, (os.cpu_count() or 2) // 2)),
-        seconds_allowed=_seconds_allowed,
-    ):
-        yield path, FileFacts(state="rejected", problem=found.reason) if isinstance(found, ChildFailure) else found
+    try:
+        for path, found in map_in_children(
+            partial(examine, limits=LIMITS),
+            sounds,
+            workers=max(1, min(4, (os.cpu_count() or 2) // 2)),
+            seconds_allowed=_seconds_allowed,
+        ):
+            yield path, FileFacts(state="rejected", problem=found.reason) if isinstance(found, ChildFailure) else found
+    except SourceVanished as problem:
+        raise ConfigError(f"{problem.strerror}; has the drive been disconnected?") from None
 
 
 def _seconds_allowed(sound: Path) -> float:
@@ -197,11 +197,13 @@ def _seconds_allowed(sound: Path) -> float:
 
 @contextlib.contextmanager
 def _telling(path: Path) -> Iterator[None]:
-    """Turns what a drive says into a sentence about `path`."""
+    """Turns what a drive or a beatmap says into a sentence about `path`."""
     try:
         yield
     except OSError as problem:
         raise ConfigError(f"{problem.filename or path}: {_words(problem)}") from None
+    except BeatmapError as problem:
+        raise ConfigError(f"{path}: {problem}") from None
 
 
 def _words(problem: Exception) -> str:

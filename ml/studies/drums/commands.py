@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,7 +66,7 @@ def add_drums(app: typer.Typer, lab: Surroundings) -> None:
             return
         if audio is not None:
             raise ConfigError(f"{what}: is a folder, whose beatmaps name their sound themselves; leave out {audio}")
-        collected = extract_folder(lab.collection(), what, force=force, tell=lambda line: print(line, flush=True))
+        collected = extract_folder(lab.collection(), what, force=force, tell=_say)
         _tell_of(collected)
         if collected.failed:
             print(f"nocturne: {len(collected.failed)} beatmaps of which nothing was taken:", file=sys.stderr)
@@ -80,7 +82,9 @@ def add_drums(app: typer.Typer, lab: Surroundings) -> None:
         collection, source = lab.collection(), lab.source()
         if source is not None and source.resolve() != collection.resolve():
             files = lab.files()
-            _tell_counts(f"source {source}", count_folder(source) if files is None else count_files(files))
+            with _telling_of_source():
+                counts = count_folder(source) if files is None else count_files(files)
+            _tell_counts(f"source {source}", counts)
             if files is None:
                 print("Counted by beatmaps and folders alone: the study has not listened to it yet.")
             if not collection.is_dir():
@@ -91,7 +95,9 @@ def add_drums(app: typer.Typer, lab: Surroundings) -> None:
             raise ConfigError(
                 "nothing is collected yet: nocturne drums extract FOLDER takes the hits of all beatmaps in a folder"
             )
-        _tell_counts(f"collected in {collection}", count_folder(collection))
+        with _telling_of_source():
+            counts = count_folder(collection)
+        _tell_counts(f"collected in {collection}", counts)
 
     @drums.command()
     def export(
@@ -103,10 +109,30 @@ def add_drums(app: typer.Typer, lab: Surroundings) -> None:
         source = lab.source()
         if source is None:
             raise ConfigError("nothing is collected and no source is set: nocturne drums extract FOLDER, for instance")
-        exported = cut_out(source, lab.settings(), out, known=lab.files(), progress=_tell_progress)
+        with _telling_of_source():
+            exported = cut_out(source, lab.settings(), out, known=lab.files(), progress=_tell_progress)
         for note in exported.notes:
-            print(note)
+            _say(note)
         print(f"{exported.hits:,} hits in {out}, named in {out / 'labels.csv'}")
+
+
+@contextmanager
+def _telling_of_source() -> Iterator[None]:
+    """Turns what is wrong with a source into a sentence."""
+    from ml.data.source import SourceError, SourceVanished
+    from ml.data.split import TooFewRecordings
+
+    try:
+        yield
+    except (SourceError, TooFewRecordings) as problem:
+        raise ConfigError(str(problem)) from None
+    except SourceVanished as problem:
+        raise ConfigError(problem.strerror or str(problem)) from None
+
+
+def _say(line: str) -> None:
+    """Prints what may hold the name of a file, whatever bytes are in it."""
+    print(line.encode("utf-8", "replace").decode(), flush=True)
 
 
 def _seconds(said: str) -> float:
@@ -121,7 +147,7 @@ def _seconds(said: str) -> float:
 
 def _tell_of(collected: Collected) -> None:
     for note in collected.notes:
-        print(note)
+        _say(note)
     known = (
         f", {collected.known:,} {'was' if collected.known == 1 else 'were'} there already" if collected.known else ""
     )
@@ -131,11 +157,11 @@ def _tell_of(collected: Collected) -> None:
 def _tell_counts(where: str, counts: Counts) -> None:
     from ml.studies.drums.counting import sentences
 
-    print(f"{where}: {counts.hits.total():,} hits of {len(counts.all_songs())} songs and sample packs")
+    _say(f"{where}: {counts.hits.total():,} hits of {len(counts.all_songs())} songs and sample packs")
     for line in sentences(counts):
         print(f"  {line}")
     for note in counts.notes:
-        print(f"  not counted: {note}")
+        _say(f"  not counted: {note}")
 
 
 def _tell_progress(share: float, words: str) -> None:

@@ -47,7 +47,7 @@ def begin_of(path: Path, rate: int, share: float) -> int:
 def read_piece(path: Path, ms: int, before_ms: int, after_ms: int) -> tuple[np.ndarray, int, int]:
     """The sound from `before_ms` before `ms` to `after_ms` after it, as far as there is any: samples (n, channels),
     their rate in Hz, and which of them lies at `ms`. Read from the beginning on: no format seeks exactly."""
-    with open_stream(path) as sound:
+    with path.open("rb") as file, open_stream(file) as sound:  # by file: its name may be no text
         rate = sound.samplerate
         at = round(ms * rate / 1000)
         first, end = max(0, at - round(before_ms * rate / 1000)), at + round(after_ms * rate / 1000)

@@ -62,19 +62,12 @@ class Song(NamedTuple):
 
 @contextmanager
 def alone(collection: Path) -> Iterator[None]:
-    """Nobody else adds to the collection meanwhile; what a killed process left unfinished is swept."""
+    """Nobody else adds to the collection meanwhile."""
     from filelock import FileLock, Timeout
 
     collection.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(collection.with_name(f".{collection.name}.lock"), timeout=WAIT_SECONDS):
-            for left in (*collection.glob(f"{UNFINISHED}*"), *collection.glob(f"*/{UNFINISHED}*")):
-                left.unlink(missing_ok=True)
-            for left in collection.glob(f"*/*/{UNFINISHED}*"):
-                left.unlink(missing_ok=True)
-            for single in collection.glob("*/*/*.bsm"):
-                if not single.with_suffix(CLIP).exists():
-                    single.unlink()
             yield
     except Timeout:
         raise ConfigError(f"{collection}: another process has been adding to it for 10 minutes; try again") from None
@@ -111,6 +104,11 @@ def song_in(folder: Path) -> Song | None:
     return Song(beatmap, [Kept(hit.time, hit.component, hit.velocity) for hit in beatmap.hitObjects])
 
 
+def sound_in(folder: Path) -> Path | None:
+    """The audio of the whole song in `folder`."""
+    return next((path for path in folder.glob(f"{folder.name}.*") if path.suffix != ".bsm"), None)
+
+
 def singles_in(folder: Path) -> dict[Kept, Path]:
     """The single hits of `folder` and their files."""
     found = {}
@@ -144,11 +142,10 @@ def joined(there: list[Kept], more: list[Kept]) -> list[Kept]:
 def write_song(folder: Path, audio: Path, facts: FileFacts, said: Beatmap, hits: list[Kept]) -> None:
     """The audio, where it is not there yet, and then the map with `hits`; `said` is the map that they come from."""
     folder.mkdir(exist_ok=True)
-    copy = folder / f"{folder.name}{audio.suffix.lower()}"
-    there = [path for path in folder.glob(f"{folder.name}.*") if path.suffix != ".bsm"]
-    if there:
-        copy = there[0]
-    else:
+    _sweep(folder)
+    copy = sound_in(folder)
+    if copy is None:
+        copy = folder / f"{folder.name}{audio.suffix.lower()}"
         _copy(audio, copy, facts.content_hash)
     path = folder / f"{folder.name}.bsm"
     write_beatmap(path, _beatmap(copy.name, facts.content_hash, facts, hits, said.metadata, said.timing))
@@ -166,12 +163,14 @@ def write_single(
     """A single hit of `audio`, `at_ms` after the beginning of the clip that `write` makes; `facts` are the clip's."""
     place = folder / hit.component
     place.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
     path = place / f"{hit.ms // 1000}.{hit.ms % 1000:03d}{CLIP}"
     with _beside(path) as beside:
         write(beside)
         digest = hashlib.sha256(beside.read_bytes()).hexdigest()
+        stem = audio.stem.encode("utf-8", "replace").decode()
         said = Metadata(
-            title=f"{audio.stem} at {hit.ms / 1000:.3f} s"[:1000],
+            title=f"{stem} at {hit.ms / 1000:.3f} s",
             artist="",
             creator="Nocturne",
             difficulty=0.0,
@@ -181,6 +180,15 @@ def write_single(
         single = [Kept(at_ms, hit.component, hit.velocity)]
         # The map first: a map without its sound is passed over, a clip without its map would begin somewhere else.
         write_beatmap(path.with_suffix(".bsm"), _beatmap(path.name, digest, facts, single, said, timing))
+
+
+def _sweep(folder: Path) -> None:
+    """What a killed process left unfinished; whoever calls is alone here."""
+    for left in (*folder.glob(f"{UNFINISHED}*"), *folder.glob(f"*/{UNFINISHED}*")):
+        left.unlink(missing_ok=True)
+    for single in folder.glob("*/*.bsm"):
+        if not single.with_suffix(CLIP).exists():
+            single.unlink()
 
 
 def _beatmap(

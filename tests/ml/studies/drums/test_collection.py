@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -298,3 +299,35 @@ def test_a_damaged_map_of_the_collection_is_named(tmp_path: Path) -> None:
     ours.write_text(json.dumps(json.loads(ours.read_text()) | {"version": "7"}))
     with pytest.raises(ConfigError, match=rf"{ours.name}: damaged .*remove it"):
         extract(collection, beatmap, None)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_unfinished(tmp_path: Path) -> None:
+    beatmap, collection = song(tmp_path / "songs", HITS), tmp_path / "collection"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(ConfigError, match="File too large"):
+            extract(collection, beatmap, None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert files_in(collection) == {}
+    assert extract(collection, beatmap, None).added == 5
+
+
+def test_a_sound_that_was_deleted_comes_back(tmp_path: Path) -> None:
+    beatmap, collection = song(tmp_path / "songs", HITS), tmp_path / "collection"
+    extract(collection, beatmap, None)
+    before = files_in(collection)
+    next(collection.glob("*/*.wav")).unlink()
+    assert extract(collection, beatmap, None).known == 5
+    assert files_in(collection) == before
+
+
+def test_names_may_hold_any_bytes(tmp_path: Path) -> None:
+    beatmap, collection = song(tmp_path / "songs", HITS[:1]), tmp_path / "collection"
+    strange = beatmap.parent / os.fsdecode(b"caf\xe9 \xe3\x83\x89.bsm")
+    beatmap.rename(strange)
+    beatmap.with_suffix(".wav").rename(strange.with_suffix(".wav"))
+    assert add_sample(collection, strange.with_suffix(".wav"), 0.1, "kick").added == 1
+    assert extract_folder(collection, strange.parent, force=True).known == 1
+    assert next(collection.glob("*/*.bsm")).name.isascii()
