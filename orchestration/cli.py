@@ -87,6 +87,25 @@ def studies() -> None:
 
 
 @app.command()
+def plan(
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="Name of a study; without: all of them.")
+    ] = None,
+    difference: Annotated[
+        float, typer.Option(metavar="POINTS", min=0.1, max=100, help="Difference between two trials that matters.")
+    ] = 5.0,
+) -> None:
+    """Show what the next night will do: when, how long, how much disk, and what will not fit.
+
+    Also what it cannot find out, before it is spent. Where no epoch was measured yet a few steps are timed once.
+    """
+    from orchestration.nights.telling_plan import print_nights
+
+    chosen = None if study is None else _study(study)
+    raise typer.Exit(print_nights(_bench(), chosen, difference))
+
+
+@app.command()
 def summary(study: StudyName) -> None:
     """Read what the finished trials say, and the best one."""
     from orchestration.answers import standing

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.config import fingerprint
 from ml.studies.study import Estimate, Study, Trial
+from orchestration.lease import machine_lease
 from orchestration.resources import Bench, StudyData
 from storage import durable
 
@@ -35,7 +36,7 @@ def costs(bench: Bench, study: Study, data: StudyData, trials: Sequence[Trial], 
         return [Estimate(None, 0, UNKNOWN)] * len(trials)
     settings, machine = bench.settings(study), bench.machine()
     measured = _measured(bench, study, machine)
-    timed = _Timed(bench, machine)
+    timed, refused = _Timed(bench, machine), set[str]()
     found = []
     for trial in trials:
         network = _network(trial.config.model_dump(mode="json"))
@@ -43,15 +44,21 @@ def costs(bench: Bench, study: Study, data: StudyData, trials: Sequence[Trial], 
         if seconds is None:
             key = fingerprint(study.name, network)
             seconds, basis = timed.known.get(key), "rough: a few steps of this network timed on this machine"
-            if seconds is None and calibrate:
-                seconds = _calibrated(study, trial, data, settings, machine)
+            if seconds is None and calibrate and key not in refused:
+                with machine_lease(bench.lab, machine, f"timing steps of {study.name}", _unsaid, lambda: True) as lent:
+                    seconds = _calibrated(study, trial, data, settings, machine) if lent else None
                 timed.keep(key, seconds)
+                refused |= {key} if seconds is None else set()
         if seconds is None:
             found.append(Estimate(None, 0, UNKNOWN))
         else:
             estimate = study.estimate(trial, data.files, settings, machine, seconds)
             found.append(replace(estimate, basis=basis or estimate.basis) if estimate.seconds is not None else estimate)
     return found
+
+
+def _unsaid(words: str) -> None:
+    """While a trial has the machine nothing is timed: a step would take as long as the trial lets it."""
 
 
 def _network(config: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from ml.studies.study import Study
 from orchestration import plan
 from orchestration.asking import count
 from orchestration.nights.fitting import Fitting
+from orchestration.nights.lab_nights import nights_of_lab
 from orchestration.nights.window import Night, next_night, night_at
 from orchestration.nights.work import Entry, When, work_of
 from orchestration.resources import Bench, NotReady
@@ -56,7 +57,7 @@ def plan_nights(
     `calibrate`: where no epoch was measured yet, a few steps are timed (see `estimating`); else that is unknown.
     """
     drafts = [_draft(bench, study, now, calibrate) for study in studies]
-    fitting = Fitting(now, plan.free_bytes(bench.lab.root))
+    fitting = Fitting(now, plan.free_bytes(bench.lab.root) - nights_of_lab(bench.lab).keep_free_bytes)
     # Sorting is stable: of two whose nights go on, the first of the registry has the machine first.
     for number in sorted(range(len(drafts)), key=lambda number: _begins(drafts[number], now)):
         drafts[number] = _fitted(drafts[number], fitting)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.studies.concert.config import ConcertSettings
+from ml.studies.concert.config import ConcertSettings, ConcertTrial
 from ml.studies.results import Results
 from ml.studies.study import Estimate, Outcome, Progress, Study, Trial, TrialJob
 
@@ -29,6 +29,15 @@ class ConcertStudy(Study):
     revision = "1"
     settings = ConcertSettings
     experiments = Path(__file__).parent / "experiments"
+
+    def remarks(self, trial: Trial) -> list[str]:
+        assert isinstance(trial.config, ConcertTrial)
+        said, found = trial.config.training, super().remarks(trial)
+        if said.patience is not None and said.patience >= said.epochs:
+            found.append(
+                f"cannot stop early: its patience of {said.patience} is not less than its {said.epochs} epochs"
+            )
+        return found
 
     def model_name(self, trial: Trial, started: dt.datetime) -> str:
         strength = trial.config.model_dump()["balance_strength"]

@@ -1,0 +1,136 @@
+"""`nocturne plan`: what the present or the next night will do, in the terminal and on the page."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from ml.studies.study import Study
+from ml.training import gpu
+from orchestration import plan
+from orchestration.asking import FEW, count, duration, size
+from orchestration.nights import clock
+from orchestration.nights.confounds import POINTS, confounds
+from orchestration.nights.lab_nights import nights_of_lab
+from orchestration.nights.planning import Entry, StudyPlan, plan_nights
+from orchestration.resources import Bench
+
+SHOWN = 8
+"""Of a night of more than FEW trials, so many of each kind are listed."""
+
+
+def print_nights(bench: Bench, study: Study | None, points: float = POINTS) -> int:
+    """The plan of every study, or of one; the exit code of the command. Where nothing was measured, steps are timed."""
+    if study is not None:  # a mistake in its settings, or no source, is what the command ends with
+        bench.settings(study)
+        bench.source(study)
+    now = clock.now()
+    plans = plan_nights(bench, now, calibrate=True)
+    print(f"lab: {bench.lab.root}")
+    for holder in gpu.holders():
+        print(f"the GPU is in use: {holder.name} (process {holder.pid}) holds {holder.mib} MiB")
+    for found in plans:
+        if study is None or found.study.name == study.name:
+            print("\n" + "\n".join(told(bench, found, now, points)))
+    _print_disk(bench, plans)
+    sys.stdout.flush()
+    return 0
+
+
+def told(bench: Bench, found: StudyPlan, now: dt.datetime, points: float = POINTS) -> list[str]:
+    """The plan of one study for a person, line by line."""
+    study, night = found.study, found.night
+    if night is None:
+        return [f"{study.name}: {found.sentence}"]
+    goes_on = night.begins <= now
+    until = f"{night.shown(night.ends)}, {duration(night.left(now))} from now" if goes_on else night.shown(night.ends)
+    first = "the present night" if goes_on else "the next night"
+    lines = [
+        f"{study.name}: {study.question}",
+        f"{first}: {night.name}, {night.shown(night.begins)} until {until}",
+        found.sentence,
+    ]
+    lines += _table(found)
+    for problem in bench.trials(study).problems:
+        lines.append(f"left out: {problem}")
+    todo = [entry.trial for entry in found.entries if entry.when not in ("done", "given up")]
+    if todo:
+        lines += [f"note: {sentence}" for sentence in confounds(bench, study, todo, points)]
+    return lines
+
+
+def as_markdown(found: StudyPlan) -> str:
+    """The plan of one study for the page: its sentence, and a row for every trial that is not done."""
+    rows = [
+        [_clock(found, entry), entry.trial.name, entry.state, duration(entry.seconds), _why(entry)]
+        for entry in _few(found)
+    ]
+    if not rows:
+        return found.sentence
+    head = ["begins", "trial", "state", "time", "why"]
+    lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (head, ["---"] * 5, *rows)]
+    return "\n".join([found.sentence, "", *lines])
+
+
+def _table(found: StudyPlan) -> list[str]:
+    listed = _few(found)
+    if not listed:
+        return []
+    width = max(24, *(len(entry.trial.name) + 2 for entry in listed))
+    place = max(12, *(len(_clock(found, entry)) + 2 for entry in listed))
+    lines = ["", f"{'begins':<{place}}{'trial':<{width}}{'state':<10}{'time':>9}{'disk':>9}"]
+    for entry in listed:
+        cost = f"{duration(entry.seconds):>9}{size(entry.disk_bytes) if entry.disk_bytes else '':>9}"
+        why = textwrap.shorten(_why(entry), 150, placeholder=" …")
+        lines.append(
+            f"{_clock(found, entry):<{place}}{entry.trial.name:<{width}}{entry.state:<10}{cost}  {why}".rstrip()
+        )
+    hidden = sum(entry.when != "done" for entry in found.entries) - len(listed)
+    if hidden:
+        lines.append(f"… and {count(hidden, 'more trial')}".replace("more trials", "more"))
+    if found.features_bytes:
+        lines.append(f"{'features, built first':<{place + width + 19}}{size(found.features_bytes):>9}")
+    lines += [f"{'together tonight':<{place + width + 10}}{_time(found.tonight):>9}{size(_disk(found)):>9}"]
+    bases = dict.fromkeys(entry.basis for entry in found.entries if entry.basis)
+    return [*lines, *(f"time is {basis}" for basis in list(bases)[:3])]
+
+
+def _few(found: StudyPlan) -> list[Entry]:
+    """The trials that are listed: all that are not done, or of many the first of each kind."""
+    listed = [entry for entry in found.entries if entry.when != "done"]
+    if len(listed) <= FEW:
+        return listed
+    seen: dict[str, int] = {}
+    few = []
+    for entry in listed:
+        seen[entry.when] = seen.get(entry.when, 0) + 1
+        if seen[entry.when] <= SHOWN or entry.when == "begins tonight":
+            few.append(entry)
+    return few
+
+
+def _clock(found: StudyPlan, entry: Entry) -> str:
+    if entry.when in ("tonight", "begins tonight"):
+        return found.night.shown(entry.begins) if found.night and entry.begins else "then"
+    return entry.when
+
+
+def _why(entry: Entry) -> str:
+    return "; ".join(part for part in (entry.why, entry.reason) if part)
+
+
+def _time(entries: Sequence[Entry]) -> str:
+    known = [entry.seconds for entry in entries if entry.seconds is not None]
+    return duration(sum(known)) if len(known) == len(entries) else "unknown"
+
+
+def _disk(found: StudyPlan) -> int:
+    return found.features_bytes + sum(entry.disk_bytes for entry in found.tonight)
+
+
+def _print_disk(bench: Bench, plans: Sequence[StudyPlan]) -> None:
+    free, kept = plan.free_bytes(bench.lab.root), nights_of_lab(bench.lab).keep_free_bytes
+    needed = sum(_disk(found) for found in plans)
+    print(f"\ndisk: {size(free)} free, {size(kept)} of it are kept free; this may need {size(needed)} at most")
