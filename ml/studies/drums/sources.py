@@ -67,7 +67,7 @@ def take(source: Path, settings: DrumsSettings, known: pd.DataFrame | None, prog
 def data_fingerprint(files: pd.DataFrame, split: pd.DataFrame) -> str:
     """Contents, labels and parts, and where in a song each hit is."""
     known = files.drop_duplicates("path").set_index("path")["content_hash"]
-    hashes, when = split["path"].map(known), places_of(split["path"])["seconds"].astype("str")
+    hashes, when = split["path"].map(known), places_of(split["path"])["seconds"].map("{:.3f}".format)
     return fingerprint(sorted(hashes + " " + split["label"] + " " + split["part"] + " " + when))
 
 

@@ -307,6 +307,7 @@ def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
 
 def test_what_identifies_the_data(tmp_path: Path) -> None:
     songs(tmp_path / "one", 4)
+    one_shots(tmp_path / "one" / "pack", "kick", "snare")
     found = taken(tmp_path / "one")
     split = divide(found.files, settings(), None)
     own = data_fingerprint(found.files, split)
