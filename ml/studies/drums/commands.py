@@ -57,7 +57,10 @@ def add_drums(app: typer.Typer, lab: Surroundings) -> None:
             bool, typer.Option("--force", help="Also where the sound is not the one that the beatmap was made for.")
         ] = False,
     ) -> None:
-        """Collect all hits of a beatmap, or of every beatmap in a folder."""
+        """Collect the hits of a beatmap or a folder.
+
+        A folder is searched to its bottom; a map that fails is named at the end, and the others are collected.
+        """
         from ml.studies.drums.collection import extract as collect
         from ml.studies.drums.collection import extract_folder
 
@@ -76,7 +79,7 @@ def add_drums(app: typer.Typer, lab: Surroundings) -> None:
 
     @drums.command()
     def stats() -> None:
-        """Count the hits of each component, and say what is missing."""
+        """Count hits and say what is missing."""
         from ml.studies.drums.counting import count_files, count_folder
 
         collection, source = lab.collection(), lab.source()
@@ -103,7 +106,10 @@ def add_drums(app: typer.Typer, lab: Surroundings) -> None:
     def export(
         out: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder, or an earlier export.")],
     ) -> None:
-        """Cut out every hit: a folder per part and component, labels.csv; a song lies in one part."""
+        """Cut out every hit, with labels.
+
+        DIR gets a folder per part and component, and labels.csv. A song or sample pack lies in one part.
+        """
         from ml.studies.drums.exporting import export as cut_out
 
         source = lab.source()
