@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ml.data.given import has_given_parts
-from ml.data.naming import given_part
 from ml.models.drumcnn_config import DrumCNNConfig
 from ml.studies.calibration import CALIBRATION_ITEMS, disk_bytes, model_bytes, seconds_per_item
 from ml.studies.drums.config import DrumsSettings, DrumsTrial
+from ml.studies.drums.finding import part_of
+from ml.studies.drums.hits import places_of
 from ml.studies.study import Estimate, Trial
 
 if TYPE_CHECKING:
@@ -42,9 +42,8 @@ def estimate(
 
 
 def _share_trained(used: pd.DataFrame, settings: DrumsSettings) -> float:
-    if not has_given_parts(used):
-        return settings.split.train
-    return float(used["path"].map(given_part).eq("train").mean())
+    given = places_of(used["path"])["audio"].map(part_of)
+    return settings.split.train if given.isna().any() else float(given.eq("train").mean())
 
 
 def _network(network: DrumCNNConfig) -> nn.Module:

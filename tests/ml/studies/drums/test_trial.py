@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ml.features.waveforms import open_waveforms
 from ml.models.drumcnn import FIRST_BLOCKS, build_drumcnn
 from ml.models.saved import load_model, saved_extra
 from ml.studies.drums.config import AugmentationConfig, DrumsSettings, DrumsTrial
+from ml.studies.drums.estimate import estimate
 from ml.studies.drums.lesson import Changes, DrumsLesson, last_before_rest
 from ml.studies.drums.material import Hits, hits_of
 from ml.studies.drums.moments import balanced, moments
@@ -169,6 +171,31 @@ def test_whole_songs_are_judged_and_the_model_knows_how_it_hears(outcome: Outcom
     assert (said["loss"], said["picture"]["mels"]) == ("binary", 32)
     assert len(said["thresholds"]) == 12 and all(0 < value < 1 for value in said["thresholds"])
     load_model(tmp_path)
+
+
+def test_without_songs_hits_alone_say_from_when_a_component_is_heard(tmp_path: Path) -> None:
+    said = job(tmp_path, trial(training={"epochs": 1}))
+    one_of_each = said.split.drop_duplicates("content_hash")
+    alone = one_of_each.assign(path="packs/" + one_of_each["group"] + "/kick/1.wav", label="kick")
+    found = run_trial(replace(said, split=alone))
+    assert found.tables["scores"].empty and set(found.tables["metrics"]["level"]) == {"window"}
+    assert found.save_model is not None
+    (tmp_path / "model").mkdir()
+    found.save_model(tmp_path / "model")
+    assert len(saved_extra(tmp_path / "model")["thresholds"]) == 12
+
+
+def test_the_estimate_counts_hits_of_training_and_a_third_of_those_of_validation() -> None:
+    files = pd.DataFrame({"state": ["ok"] * 90 + ["rejected"] * 9, "path": [f"{n}.wav" for n in range(99)]})
+    settings = DrumsSettings()
+    measured = estimate(trial(), files, settings, machine(), 2.0)
+    items = 5 * 90 * (settings.split.train + settings.split.validation / 3)
+    assert measured.seconds == pytest.approx(2.0 * items)
+    divided = files.assign(path=[f"{'train' if n < 30 else 'val'}/kick/{n}.wav" for n in range(99)])
+    of_folders = estimate(trial(), divided, settings, machine(), 2.0).seconds
+    assert of_folders == pytest.approx(2.0 * 5 * (30 + 90 * settings.split.validation / 3))
+    rough = estimate(trial(), files, settings, machine(), None)
+    assert rough.seconds is not None and 0 < rough.seconds < 60 and rough.disk_bytes > 7 * 4 * 1500
 
 
 def test_fine_tuning_shares_the_epochs_before_it_with_the_trial_that_has_none(outcome: Outcome, place: Path) -> None:
