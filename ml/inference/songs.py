@@ -44,22 +44,25 @@ def read_song(path: Path, rate: int) -> SongSound:
             raise Unreadable(_too_long(promised / own_rate))
         with path.open("rb") as file:
             content_hash = hashlib.file_digest(file, "sha256").hexdigest()
-        blocks, length = [], 0
+        # As long as the file promises, so that the sound is not held twice; an untrue promise costs nothing.
+        samples, length = np.empty(round(promised / own_rate * rate) + 1, dtype=np.float16), 0
         try:
             for block in read_mono(path, rate):
-                blocks.append(block.astype(np.float16))
+                if length + len(block) > LONGEST_SECONDS * rate:
+                    raise Unreadable(_too_long((length + len(block)) / rate))
+                if length + len(block) > len(samples):
+                    samples = np.concatenate([samples[:length], np.empty(length + rate * 60, dtype=np.float16)])
+                with np.errstate(over="ignore"):  # what is beyond a float16 becomes infinite, and is refused
+                    samples[length : length + len(block)] = block
                 length += len(block)
-                if not np.isfinite(blocks[-1]).all():
+                if not np.isfinite(samples[length - len(block) : length]).all():
                     raise Unreadable("it holds values that are no numbers (NaN or infinite)")
-                if length > LONGEST_SECONDS * rate:
-                    raise Unreadable(_too_long(length / rate))
         except soundfile.LibsndfileError as problem:
             reason = str(getattr(problem, "error_string", problem)).strip().rstrip(".")
             raise Unreadable(f"damaged: reading fails after {length / rate:.2f} s: {reason}") from None
         seconds = length / rate
         check_length(round(seconds * own_rate) + 1, promised, sound)  # resampling may round a sample away
-    samples = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float16)
-    return SongSound(samples, rate, content_hash, seconds, own_rate, tags)
+    return SongSound(samples[:length], rate, content_hash, seconds, own_rate, tags)
 
 
 def _too_long(seconds: float) -> str:

@@ -23,6 +23,7 @@ from ml.studies.drums.commands import add
 from ml.studies.drums.transcribe_command import MODEL_VARIABLE, USE_VARIABLE
 from ml.studies.drums.transcribing import LANES, difficulty
 from ml.studies.surroundings import Surroundings
+from ml.training import machine
 from tests.ml.inference.drummed import RATE, drummed
 from tests.ml.inference.test_transcriber import PICTURE, network
 
@@ -33,6 +34,7 @@ NO_MODEL = "the study drums has no finished trial yet: `nocturne run drums`"
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(MODEL_VARIABLE, raising=False)
     monkeypatch.delenv(USE_VARIABLE, raising=False)
+    monkeypatch.setattr(machine, "measure_threads", lambda precision: {1: 0.0})  # seconds for every command
 
 
 def run(*words: str | Path, best: Path | None = None, named: dict[str, Path] | None = None) -> Result:
