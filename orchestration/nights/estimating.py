@@ -6,9 +6,11 @@ whose process ends. The daemon's own processes live on and would hold the GPU; w
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ml.config import fingerprint
@@ -22,25 +24,30 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown: no epoch of this network has been measured on this machine yet"
 
+LATELY = 20
+"""Finished trials by which it is judged what a trial takes around its epochs."""
+
 
 def machine_is_known(bench: Bench) -> bool:
     """Whether it was ever found out what computes in this lab; finding out uses it."""
     return (bench.lab.root / "machine-resolved.json").is_file()
 
 
-def costs(bench: Bench, study: Study, data: StudyData, trials: Sequence[Trial], *, calibrate: bool) -> list[Estimate]:
-    """What each trial costs alone from its first epoch to its evaluation, stopping early left aside."""
+def costs(
+    bench: Bench, study: Study, data: StudyData, trials: Sequence[Trial], *, calibrate: bool
+) -> tuple[list[Estimate], float]:
+    """What each trial costs alone, stopping early left aside; and the seconds that each takes around its epochs."""
     if not trials:
-        return []
+        return [], 0.0
     if not (calibrate or machine_is_known(bench)):
-        return [Estimate(None, 0, UNKNOWN)] * len(trials)
+        return [Estimate(None, 0, UNKNOWN)] * len(trials), 0.0
     settings, machine = bench.settings(study), bench.machine()
     measured = _measured(bench, study, machine)
     timed, refused = _Timed(bench, machine), set[str]()
     found = []
     for trial in trials:
         network = _network(trial.config.model_dump(mode="json"))
-        seconds, basis = measured.get(network), ""
+        seconds, basis = measured.per_item.get(network), ""
         if seconds is None:
             key = fingerprint(study.name, network)
             seconds, basis = timed.known.get(key), "rough: a few steps of this network timed on this machine"
@@ -54,7 +61,7 @@ def costs(bench: Bench, study: Study, data: StudyData, trials: Sequence[Trial], 
         else:
             estimate = study.estimate(trial, data.files, settings, machine, seconds)
             found.append(replace(estimate, basis=basis or estimate.basis) if estimate.seconds is not None else estimate)
-    return found
+    return found, measured.around
 
 
 def _unsaid(words: str) -> None:
@@ -65,20 +72,35 @@ def _network(config: dict[str, Any]) -> str:
     return str(config.get("model"))
 
 
-def _measured(bench: Bench, study: Study, machine: Machine) -> dict[str, float]:
-    """Seconds per trained item of every network, from the newest trial that finished with it on this machine."""
+@dataclass(frozen=True)
+class _Measured:
+    """What finished trials of a study have taken on this machine."""
+
+    per_item: dict[str, float]
+    """Network to the seconds per trained item of the newest trial with it."""
+    around: float
+    """Seconds between the beginning of a trial and its end that were not spent on its epochs: evaluation, records."""
+
+
+def _measured(bench: Bench, study: Study, machine: Machine) -> _Measured:
     newest: dict[str, tuple[str, float]] = {}
+    around: list[tuple[str, float]] = []
     facts = machine.as_json()
     for trial in bench.trials(study).trials:
         for record in bench.records.history(study.name, trial.name):
             account = record.account
-            items = (account.get("items_per_epoch") or 0) * (account.get("epochs_done") or 0)
-            if account["status"] != "finished" or account.get("machine_facts") != facts or not items:
+            if account["status"] != "finished" or account.get("machine_facts") != facts:
                 continue
+            ended = account["ended"]
+            took = (dt.datetime.fromisoformat(ended) - dt.datetime.fromisoformat(account["started"])).total_seconds()
+            around.append((ended, max(0.0, took - (account.get("seconds_spent") or 0.0))))
+            items = (account.get("items_per_epoch") or 0) * (account.get("epochs_done") or 0)
             network = _network(account.get("config") or {})
-            if network not in newest or account["ended"] > newest[network][0]:
-                newest[network] = account["ended"], account["seconds_standalone"] / items
-    return {network: seconds for network, (_, seconds) in newest.items()}
+            if items and (network not in newest or ended > newest[network][0]):
+                newest[network] = ended, account["seconds_standalone"] / items
+    lately = [seconds for _, seconds in sorted(around)[-LATELY:]]
+    per_item = {network: seconds for network, (_, seconds) in newest.items()}
+    return _Measured(per_item, median(lately) if lately else 0.0)
 
 
 def _calibrated(study: Study, trial: Trial, data: StudyData, settings: Any, machine: Machine) -> float | None:

@@ -11,6 +11,7 @@ from ml.config import ConfigError
 from ml.studies.experiments import same_settings
 from ml.studies.night import NightConfig
 from ml.studies.study import Study, Trial
+from orchestration.nights import clock
 from orchestration.nights.estimating import costs, machine_is_known
 from orchestration.nights.window import Night
 from orchestration.ordering import promising
@@ -61,7 +62,7 @@ def work_of(bench: Bench, study: Study, night: Night, *, calibrate: bool) -> lis
 
 def attempts_tonight(bench: Bench, study: Study, name: str, night: Night) -> int:
     """How often the trial was begun since the night began and came to nothing; a pause is no such attempt."""
-    since = night.begins.isoformat(timespec="milliseconds")
+    since = clock.as_recorded(night.begins).isoformat(timespec="milliseconds")
     begun = {number for number, said in bench.records.begun(study.name, name).items() if said["started"] >= since}
     if not begun:
         return 0
@@ -140,13 +141,9 @@ def _costed(
     chains = _chains(study, [*done, *todo], twins)
     wanted = {chains[one.trial.name] for one in todo}
     trained = [one for one in done if chains[one.trial.name] in wanted]  # their epochs may serve a longer one
-    alone = dict(
-        zip(
-            [one.trial.name for one in (*trained, *todo)],
-            costs(bench, study, data, [one.trial for one in (*trained, *todo)], calibrate=calibrate),
-            strict=True,
-        )
-    )
+    costed = [one.trial for one in (*trained, *todo)]
+    found, around = costs(bench, study, data, costed, calibrate=calibrate)
+    alone = {trial.name: cost for trial, cost in zip(costed, found, strict=True)}
     reached: dict[str, float] = {}
     stored: dict[str, int] = {}
     for one in trained:
@@ -159,7 +156,7 @@ def _costed(
         chain = chains[name]
         begun = _share_begun(bench, study, one, data) * (cost.seconds or 0.0)
         before, kept = max(reached.get(chain, 0.0), begun), stored.get(chain, 0)
-        left = None if cost.seconds is None else max(0.0, cost.seconds - before)
+        left = None if cost.seconds is None else max(0.0, cost.seconds - before) + around
         reached[chain], stored[chain] = max(before, cost.seconds or 0.0), max(kept, cost.disk_bytes)
         basis = f"says the same as {twins[name]}: its epochs are shared" if name in twins else cost.basis
         entries.append(Entry(one.trial, one.state, one.why, left, basis, max(0, cost.disk_bytes - kept), "tonight"))

@@ -1,0 +1,118 @@
+"""One machine, several studies: who has it from when, and epochs that trials share are counted once."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ml.studies.concert.study import CONCERT
+from ml.studies.denoise.demo import write_corpus
+from ml.studies.denoise.study import DENOISE
+from ml.studies.night import NightConfig
+from orchestration import plan
+from orchestration.nights.estimating import costs
+from orchestration.nights.fitting import Fitting
+from orchestration.nights.planning import plan_nights
+from orchestration.nights.window import Night, night_at
+from orchestration.nights.work import Entry
+from orchestration.resources import Bench
+from storage.lab import Lab
+from tests.orchestration.nights.made_up import attempt, look, measured
+from tests.small_lab import small_lab, write_yaml
+
+NOW = dt.datetime(2026, 11, 21, 18, tzinfo=dt.UTC)
+ROOM = 10**12
+
+
+def entries(tmp_path: Path, *hours: float | None) -> list[Entry]:
+    trials = Bench(Lab.open(tmp_path / "lab")).trials(CONCERT).trials
+    return [
+        Entry(trial, "missing", "", None if each is None else each * 3600, "", 10**9, "tonight")
+        for trial, each in zip(trials, hours, strict=False)
+    ]
+
+
+def night(starts: str, ends: str) -> Night:
+    found = night_at(NightConfig(timezone="UTC", starts=starts, ends=ends), NOW.replace(hour=21), "any")
+    assert found is not None
+    return found
+
+
+def test_the_second_study_begins_when_the_first_has_nothing_left(tmp_path: Path):
+    fitting = Fitting(NOW, ROOM)
+    first = fitting.place(CONCERT, night("17:00", "10:00"), entries(tmp_path, 1, 2), 0)
+    second = fitting.place(CONCERT, night("17:00", "10:00"), entries(tmp_path, 4), 0)
+    assert [entry.begins for entry in (*first, *second)] == [NOW + dt.timedelta(hours=each) for each in (0, 1, 3)]
+
+
+def test_one_whose_night_begins_later_waits_for_it_and_one_that_ends_earlier_gets_nothing(tmp_path: Path):
+    fitting = Fitting(NOW, ROOM)
+    later = fitting.place(CONCERT, night("20:00", "10:00"), entries(tmp_path, 3), 0)
+    assert later[0].begins == NOW + dt.timedelta(hours=2)
+    earlier = fitting.place(CONCERT, night("17:00", "22:00"), entries(tmp_path, 1), 0)
+    assert (earlier[0].when, earlier[0].reason) == ("next night", "the night is full until 22:00")
+
+
+def test_behind_one_that_nobody_can_foresee_no_time_is_promised(tmp_path: Path):
+    fitting = Fitting(NOW, ROOM)
+    placed = fitting.place(CONCERT, night("17:00", "10:00"), entries(tmp_path, 1, None, 1), 0)
+    assert [entry.when for entry in placed] == ["tonight"] * 3
+    assert [entry.begins for entry in placed] == [NOW, NOW + dt.timedelta(hours=1), None]
+    assert "if time is left" in placed[2].reason
+    assert not fitting.known
+
+
+def test_studies_share_the_disk_and_a_smaller_one_may_still_fit(tmp_path: Path):
+    fitting = Fitting(NOW, 3 * 10**9)
+    large, small = entries(tmp_path, 1, 1)
+    placed = fitting.place(
+        CONCERT, night("17:00", "10:00"), [replace(large, disk_bytes=2 * 10**9), small], features_bytes=15 * 10**8
+    )
+    assert [entry.when for entry in placed] == ["no room", "tonight"]
+    assert placed[1].begins == NOW, "what is not begun takes no time"
+    assert fitting.place(CONCERT, night("17:00", "10:00"), [small], 0)[0].when == "no room"
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Bench:
+    corpus = tmp_path / "noise"
+    corpus.mkdir()
+    write_corpus(corpus, scale=0.1)
+    night = {"timezone": "UTC", "starts": "00:00", "ends": "00:00", "mode": "small"}
+    bench = small_lab(tmp_path / "lab", corpus, "denoise", night=night)
+    said = {"training.batch_size": [4, 8], "training.early_stop": [2, 3], "training.epochs": [2, 4]}
+    write_yaml(bench.lab.experiments("denoise") / "small.yaml", {"training": {"lr": 1e-2}, "grid": said})
+    look(bench, DENOISE)
+    return bench
+
+
+def test_epochs_that_trials_share_are_counted_once(grid: Bench):
+    """What the plan says together is what the longest of each chain take alone."""
+    names = [trial.name for trial in grid.trials(DENOISE).trials if trial.mode == "small"]
+    measured(grid, DENOISE, grid.trials(DENOISE).trials[0].name, 600.0)
+    trials = [grid.trials(DENOISE).named(name) for name in names]
+    found = plan_nights(grid, NOW, (DENOISE,))[0]
+    alone, around = costs(grid, DENOISE, grid.data(DENOISE), trials, calibrate=False)
+    longest = plan.longest_of_chains(DENOISE, trials, alone)
+    assert (len(trials), len(longest)) == (8, 2)
+    together = sum(entry.seconds or 0.0 for entry in found.tonight)
+    assert together == pytest.approx(sum(cost.seconds or 0.0 for cost in longest) + 8 * around)
+    assert sum(entry.disk_bytes for entry in found.tonight) == sum(cost.disk_bytes for cost in longest)
+
+
+def test_epochs_of_a_finished_sibling_serve_a_longer_one(grid: Bench):
+    short, *_, long = [
+        trial.name for trial in grid.trials(DENOISE).trials if trial.mode == "small" and "bs4" in trial.name
+    ]
+    measured(grid, DENOISE, grid.trials(DENOISE).trials[0].name, 600.0)
+    before = {entry.trial.name: entry.seconds for entry in plan_nights(grid, NOW, (DENOISE,))[0].tonight}
+    attempt(grid, DENOISE, short, "finished")
+    after = {entry.trial.name: entry.seconds for entry in plan_nights(grid, NOW, (DENOISE,))[0].tonight}
+    assert short in before and short not in after
+    assert sum(after[name] or 0.0 for name in after if "bs4" in name) < sum(
+        before[name] or 0.0 for name in before if "bs4" in name
+    )
+    assert long in after
