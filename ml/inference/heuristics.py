@@ -62,28 +62,24 @@ def told_by_bands(bands: Bands) -> NDArray[np.float32]:
     if not len(grown):
         return np.zeros((0, len(COMPONENTS)), dtype=np.float32)
     low, body, noise, high = (_decibels(grown[:, own].sum(axis=1)) for own in (LOW, BODY, NOISE, HIGH))
-    total = _decibels(grown.sum(axis=1))
     deep = _decibels(grown[:, 1]) - _decibels(grown[:, 2])
-    ring = _decibels((bands.late - bands.before)[:, HIGH].sum(axis=1)) - high
-    drum = body - _loudest(body)
-    boom = low - _decibels(grown[:, 2])
-    kick = _all(low - _loudest(low) + 14, boom - 2, low - total + 14)
-    snare = _all(drum + 16, noise - body + 15, body - low + 2)
-    tom = _all(drum + 16, -16 - (noise - body), body - low + 8, body - total + 10)
-    hiss = _all(high - _loudest(high) + 25, high - _decibels(bands.before[:, HIGH].sum(axis=1)) - 1)
     bright = _decibels(grown[:, 7]) - _decibels(grown[:, 6])
+    ring = _decibels((bands.late - bands.before)[:, HIGH].sum(axis=1)) - high
+    boom = low - _decibels(grown[:, 2])
     loud = high - _loudest(high)
-    long = _all(ring + 6.5)
+    drum = _all(body - _loudest(body) + 12, 10 - (low - body), body - high - 1)
+    rattle = noise - body + 13.5
+    hiss = loud + 10
     rules = {
-        "kick": kick,
-        "snare": snare,
-        "hihat_closed": _all(hiss, -6.5 - ring),
-        "hihat_open": _all(hiss, long, -2 - loud, 4 - bright),
-        "crash": _all(hiss, long, loud + 3, 6 - bright),
-        "ride": _all(hiss, long, bright - 4),
-        "tom_high": _all(tom, -9 - deep),
-        "tom_mid": _all(tom, deep + 9, -3.5 - deep),
-        "tom_low": _all(tom, deep + 3.5),
+        "kick": _all(low - _loudest(low) + 12, boom - 4),
+        "snare": _all(drum, rattle),
+        "tom_high": _all(drum, -rattle, -11 - deep),
+        "tom_mid": _all(drum, -rattle, deep + 11, -5.5 - deep),
+        "tom_low": _all(drum, -rattle, deep + 5.5),
+        "ride": _all(hiss, bright - 3, ring + 10),
+        "crash": _all(hiss, loud - 1, ring + 5, 3 - bright),
+        "hihat_open": _all(hiss, ring + 5, 1 - loud, 3 - bright),
+        "hihat_closed": _all(hiss, -5 - ring, 1 - loud, np.maximum(3 - bright, -10 - ring)),
     }
     nothing = np.full(len(grown), -np.inf)
     decibels = np.stack([rules.get(name, nothing) for name in COMPONENTS], axis=1)
