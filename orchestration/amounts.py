@@ -41,8 +41,8 @@ class Amounts:
 def class_amounts(files: pd.DataFrame) -> Amounts:
     """What the inventory `files` holds; files that were refused are not counted."""
     used = files[files["state"] != "rejected"]
-    if "at_seconds" in used:  # a hit has no length of its own
-        used = used.assign(seconds=used["seconds"].where(used["at_seconds"].isna(), 0.0))
+    if "at_seconds" in used and used["at_seconds"].notna().any():  # a hit has no length of its own: hits are counted
+        used = used.assign(seconds=0.0)
     all_sound = bool((used["seconds"] > 0).all())
     belonging = "recordings" if all_sound else "groups"
     classes = used.groupby("label").agg(

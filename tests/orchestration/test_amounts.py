@@ -10,3 +10,4 @@ def test_hits_are_counted_and_their_files_are_not_added_up():
     found = class_amounts(hits_table())
     assert found.unit == "files" and found.smallest == "crash" and found.ratio == 2.5
     assert found.classes["files"].to_dict() == {"crash": 2, "kick": 5}
+    assert not found.with_minutes, "a few one-shots beside them have some, which would say nothing of the whole"
