@@ -11,7 +11,6 @@ from ml.config import ConfigError
 from ml.studies.experiments import same_settings
 from ml.studies.night import NightConfig
 from ml.studies.study import Study, Trial
-from orchestration.nights import clock
 from orchestration.nights.estimating import costs, machine_is_known
 from orchestration.nights.window import Night
 from orchestration.ordering import promising
@@ -62,12 +61,17 @@ def work_of(bench: Bench, study: Study, night: Night, *, calibrate: bool) -> lis
 
 def attempts_tonight(bench: Bench, study: Study, name: str, night: Night) -> int:
     """How often the trial was begun since the night began and came to nothing; a pause is no such attempt."""
-    since = clock.as_recorded(night.begins).isoformat(timespec="milliseconds")
-    begun = {number for number, said in bench.records.begun(study.name, name).items() if said["started"] >= since}
+    begun = begun_tonight(bench, study, name, night)
     if not begun:
         return 0
     history = bench.records.history(study.name, name)
     return len(begun - {record.number for record in history if record.account["status"] in ("finished", "paused")})
+
+
+def begun_tonight(bench: Bench, study: Study, name: str, night: Night) -> set[int]:
+    """The attempts at a trial since the night began. That they began is noted by the clock of the nights."""
+    since = night.begins.isoformat(timespec="milliseconds")
+    return {number for number, said in bench.records.begun(study.name, name).items() if said["started"] >= since}
 
 
 def _of_the_mode(study: Study, config: NightConfig, states: Sequence[TrialState]) -> list[TrialState]:

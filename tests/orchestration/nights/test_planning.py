@@ -11,7 +11,7 @@ import pytest
 from ml.config import merge
 from ml.studies.concert.study import CONCERT
 from orchestration.lease import machine_lease
-from orchestration.nights import estimating
+from orchestration.nights import clock, estimating
 from orchestration.nights.planning import StudyPlan, plan_nights
 from orchestration.nights.window import DAY, night_at
 from orchestration.nights.work import attempts_tonight
@@ -129,6 +129,19 @@ def test_attempts_are_counted_for_one_night_and_a_pause_is_none(bench: Bench):
     assert names(planned(bench, at), "given up") == [trial]
     assert "begun 3 times in this night" in planned(bench, at).named("given up")[0].reason
     assert trial in names(planned(bench), "tonight"), "on the next night it is tried again"
+
+
+def test_with_a_clock_that_was_moved_attempts_belong_to_the_night_in_which_they_seem_to_be(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    """So a campaign may have one night after the other within minutes."""
+    for days in (30, 31):
+        monkeypatch.setenv(clock.OFFSET, str(days * 86400))
+        night = night_at(bench.settings(CONCERT).night, clock.now(), "concert")
+        assert night is not None
+        assert attempts_tonight(bench, CONCERT, "balance_0.00", night) == 0
+        attempt(bench, CONCERT, "balance_0.00", "failed", error="the drive went away", again=True)
+        assert attempts_tonight(bench, CONCERT, "balance_0.00", night) == 1
 
 
 def test_what_diverged_is_not_tried_until_its_settings_change(bench: Bench):
