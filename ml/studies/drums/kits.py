@@ -73,9 +73,9 @@ TUNINGS: dict[str, tuple[float, float]] = {
     "snare decay": (0.04, 0.1),
     "snare wires": (0.6, 1.6),
     "snare wires decay": (0.06, 0.15),
-    "snare wires hz": (1500, 4000),
+    "snare wires hz": (1200, 2800),
     "hat low hz": (3000, 7500),
-    "hat decay": (0.02, 0.05),
+    "hat decay": (0.025, 0.055),
     "hat open decay": (0.18, 0.45),
     "hat tones": (0.2, 0.6),
     "crash low hz": (350, 800),
@@ -84,8 +84,8 @@ TUNINGS: dict[str, tuple[float, float]] = {
     "ride ping hz": (2400, 4600),
     "ride ping": (0.8, 2.0),
     "ride decay": (0.5, 1.0),
-    "tom hz": (155, 235),
-    "tom step": (1.28, 1.45),
+    "tom hz": (180, 235),
+    "tom step": (1.35, 1.5),
     "tom decay": (0.14, 0.34),
     "tom stick": (0.08, 0.3),
     "tom sweep": (1.1, 1.4),
@@ -117,9 +117,9 @@ def snare(kit: dict[str, float], hard: float, rng: np.random.Generator) -> np.nd
     skin = _skin(time, hz, 1.25, 0.01, decay) + 0.5 * _skin(time, hz * 1.59, 1.1, 0.01, decay * 0.7)
     low, tail = kit["snare wires hz"], kit["snare wires decay"]
     wires = _bands(
-        rng, time, [(low / 3, low, 0.5, tail * 0.7), (low, 3 * low, 1.0, tail), (8000, 15000, 0.35, tail / 2)]
+        rng, time, [(low / 3, low, 0.5, tail * 0.7), (low, 3 * low, 1.0, tail), (7000, 14000, 0.15, tail / 2)]
     )
-    stick = _noise(rng, len(time), 1500, 9000) * np.exp(-time / 0.003)
+    stick = _noise(rng, len(time), 1500, 7000) * np.exp(-time / 0.003)
     return skin + kit["snare wires"] * (0.6 + 0.4 * hard) * 0.5 * wires + hard * 0.5 * stick
 
 
