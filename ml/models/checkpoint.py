@@ -34,7 +34,7 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
         raise ModelUnavailable(f"{file} is no file that is there; give the whole path of {_accepted()}")
     try:
         if file.suffix == ".safetensors":
-            return load_file(file)
+            return _weights_in(load_file(file), file)
         if file.suffix in PICKLED:
             return _weights_in(_tensors_in(file), file)
     except pickle.UnpicklingError as problem:
@@ -95,6 +95,11 @@ def _weights_in(found: object, file: Path) -> dict[str, Tensor]:
         or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items())
     ):
         raise ModelUnavailable(f"{file} holds no state dict, which is weights by their names")
+    for name, value in found.items():
+        if value.device.type != "cpu" or value.layout != torch.strided or value.is_quantized or value.is_complex():
+            raise ModelUnavailable(f"{file}: {name} is no plain array of numbers, as a network's weights are")
+        if not value.isfinite().all():
+            raise ModelUnavailable(f"{file}: {name} holds infinite numbers or none (NaN); its training went astray")
     return {name.removeprefix(PARALLEL): value for name, value in found.items()}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,7 +76,7 @@ def build_drumcnn(config: DrumCNNConfig, *, seed: int) -> DrumCNN:
         model = DrumCNN(config)
     if config.checkpoint is not None:
         for note in transfer(model, load_checkpoint(Path(config.checkpoint).expanduser()), config.checkpoint):
-            log.warning("%s", note)
+            _say_once(note)
     return model
 
 
@@ -107,6 +108,12 @@ def from_state(state: Mapping[str, Tensor], where: str) -> DrumCNN:
     except (IndexError, ValueError, RuntimeError) as problem:
         raise ModelUnavailable(f"{where} holds no DrumCNN: {' '.join(str(problem).split())[:300]}") from None
     return model.eval()
+
+
+@cache
+def _say_once(note: str) -> None:
+    """A trial builds its network several times; the person is told the first time."""
+    log.warning("%s", note)
 
 
 def _convolution(into: int, out: int) -> nn.Conv2d:

@@ -106,6 +106,23 @@ def test_what_is_no_state_dict_is_refused(tmp_path: Path, held: Any) -> None:
         load_checkpoint(tmp_path / "w.pth")
 
 
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (torch.tensor([1.0, float("nan")]), "NaN"),
+        (torch.tensor([float("inf")]), "infinite"),
+        (torch.ones(2).to_sparse(), "no plain array"),
+        (torch.ones(2, dtype=torch.complex64), "no plain array"),
+        (torch.ones(2, device="meta"), "no plain array"),
+        (torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.quint8), "no plain array"),
+    ],
+)
+def test_weights_that_no_network_has_are_refused(tmp_path: Path, value: Tensor, sentence: str) -> None:
+    torch.save({"a": torch.ones(1), "b": value}, tmp_path / "w.pth")
+    with pytest.raises(ModelUnavailable, match=rf"w\.pth: b .*{sentence}"):
+        load_checkpoint(tmp_path / "w.pth")
+
+
 def test_a_folder_without_weights_and_a_pipe_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pth")
     for place in (tmp_path, tmp_path / "pipe.pth", tmp_path / "gone.pth"):
