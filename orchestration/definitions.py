@@ -1,4 +1,5 @@
-"""Everything that Dagster loads, at a glance: each study's assets and checks; the database; what follows by itself."""
+"""Everything that Dagster loads, at a glance: each study's assets and checks; the database; what follows by itself;
+the nights."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import dagster as dg
 from ml.studies.registry import ALL_STUDIES
 from orchestration.checks import study_checks
 from orchestration.database import results_database
+from orchestration.nights.schedule import night_schedule, nights_sensor
 from orchestration.noticing import source_sensor
 from orchestration.resources import Bench, open_bench
 from orchestration.study_assets import study_assets
@@ -30,7 +32,9 @@ def build_definitions(bench: Bench) -> dg.Definitions:
                 description="Brings leaderboard, best model and database up to date when trials have been answered.",
             ),
             *(source_sensor(study, bench) for study in ALL_STUDIES),
+            nights_sensor(ALL_STUDIES, bench, report=None),
         ],
+        schedules=[night_schedule(study, bench) for study in ALL_STUDIES],
         # A run and its steps are one process: nothing lives on, holds the GPU or writes when it is killed.
         executor=dg.in_process_executor,
     )

@@ -91,6 +91,16 @@ def reap(instance: dg.DagsterInstance) -> list[Reaped]:
     return reaped
 
 
+def kill_process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """Kills the process that executes the run; says so, or "" where there is none to kill."""
+    process = _process_of(instance, run)
+    if process is None or not _lives(process):
+        return ""
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(process.pid).kill()
+    return f"process {process.pid} was killed"
+
+
 def _let_retries_see(instance: dg.DagsterInstance) -> None:
     """A daemon that has never run in this lab would ignore all that failed before it: begin its list here."""
     keys = {

@@ -10,6 +10,7 @@ from orchestration import answers, data, showing, trials
 from orchestration.failures import Interrupted, ends_when_interrupted, may_be_tried_again, may_pass, sentence
 from orchestration.following import follows
 from orchestration.instance_home import POOL
+from orchestration.nights.tonight import tonight_of
 from orchestration.resources import Bench
 
 FORCE_TAG = "nocturne/force"
@@ -107,6 +108,7 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
         # Each trial is told the moment it is done, by log_event. What a body yields is told at the end of the step, and
         # not at all when one trial of the run failed; so nothing is yielded.
         run, say = context.run, showing.say(context)
+        tonight = tonight_of(bench, study, run)
         forced_by = _forced_by(run)
         failed: dict[str, tuple[str, bool]] = {}  # sentences only: an exception holds the network and its features
         for name in context.partition_keys:
@@ -114,13 +116,29 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
                 failed[name] = (why, False)
                 continue
             try:
+                if tonight and (why := tonight.left_out(name)):
+                    say(f"{name}: {why}")
+                    continue
+                if tonight and (why := tonight.given_up(name)):
+                    raise trials.TrialFailed(name, why, again=False)
                 with ends_when_interrupted():
-                    answer = trials.run_trial(bench, study, name, run_id=run.run_id, forced_by=forced_by, say=say)
+                    answer = trials.run_trial(
+                        bench,
+                        study,
+                        name,
+                        run_id=run.run_id,
+                        forced_by=forced_by,
+                        say=say,
+                        bell=tonight.bell if tonight else None,
+                    )
                     for noun in ("trained_model", "evaluation"):
                         shown = showing.trial(study, noun, answer.record, answer.found)
                         context.log_event(dg.AssetMaterialization(key(noun), partition=name, metadata=shown))
             except Interrupted:
                 raise
+            except trials.NightOver as over:
+                say(str(over))
+                break
             except trials.TrialFailed as problem:
                 failed[name] = (problem.sentence, problem.again)
             except Exception as problem:
@@ -132,7 +150,7 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
             raise dg.Failure(
                 "; ".join(f"{name}: {why}" for name, (why, _) in failed.items()),
                 metadata={name: dg.MetadataValue.text(why) for name, (why, _) in failed.items()},
-                allow_retries=any(again for _, again in failed.values()),
+                allow_retries=any(again for _, again in failed.values()) and not (tonight and tonight.bell.rung()),
             )
         yield from ()
 

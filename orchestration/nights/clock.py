@@ -16,7 +16,16 @@ _LOCALTIME, _TIMEZONE = Path("/etc/localtime"), Path("/etc/timezone")
 
 def now() -> dt.datetime:
     """The present moment, UTC."""
-    return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=float(os.environ.get(OFFSET) or 0))
+    return dt.datetime.now(dt.UTC) + _offset()
+
+
+def as_recorded(moment: dt.datetime) -> dt.datetime:
+    """The moment as records and Dagster's books have it: they know nothing of a clock that a test has moved."""
+    return moment - _offset()
+
+
+def _offset() -> dt.timedelta:
+    return dt.timedelta(seconds=float(os.environ.get(OFFSET) or 0))
 
 
 def zone(name: str | None) -> ZoneInfo | None:

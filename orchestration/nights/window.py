@@ -35,7 +35,7 @@ class Night:
 
     @property
     def tag(self) -> str:
-        """How runs are marked that belong to it: `concert 2026-11-21`."""
+        """How runs are marked that belong to it: `STUDY 2026-11-21`."""
         return f"{self.study} {self.name}"
 
     def left(self, now: dt.datetime) -> float:

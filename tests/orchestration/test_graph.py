@@ -19,7 +19,7 @@ SNAPSHOT = Path(__file__).with_name("graph.txt")
 
 
 def picture(defs: dg.Definitions) -> str:
-    """One line per asset: key, partitions, pool, retries, what it stands on; then checks and sensors."""
+    """One line per asset: key, partitions, pool, retries, what it stands on; then checks, sensors and schedules."""
     graph = defs.resolve_asset_graph()
     lines = []
     for key in graph.toposorted_asset_keys:
@@ -41,6 +41,7 @@ def picture(defs: dg.Definitions) -> str:
         blocking = " (blocking)" if graph.get(check).blocking else ""
         lines.append(f"check {check.name} of {check.asset_key.to_user_string()}{blocking}")
     lines += [f"sensor {sensor.name}" for sensor in defs.sensors or []]
+    lines += [f"schedule {schedule.name}: {schedule.cron_schedule}" for schedule in defs.schedules or []]
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,188 @@
+"""What is to be started now: a decision from the records, the runs of the night and the clock, and from nothing else.
+
+So it can be taken at any moment and as often as one likes: after a start in the middle of the night, after a sleep,
+twice at once. What a run of the night is at already, or waits for, is not asked for again. The schedule of a study
+begins its night; the sensor begins one that was missed, asks for the trials, and for the report in the morning.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from ml.config import ConfigError
+from ml.studies.night import NightConfig
+from ml.studies.registry import ALL_STUDIES
+from ml.studies.study import Study
+from orchestration.nights import choosing, clock, marks
+from orchestration.nights.planning import plan_nights
+from orchestration.nights.runs import NightRun, runs_of
+from orchestration.nights.window import Night, next_night, night_at
+from orchestration.resources import Bench, NotReady
+
+IN_QUEUE = 6
+"""So many runs with trials wait at most: enough that the machine never waits for the next look."""
+
+LONGEST_PATIENCE = 3600.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do now."""
+
+    requests: tuple[dg.RunRequest, ...] = ()
+    sentences: tuple[str, ...] = ()
+    """What is going on, or why nothing is, study by study."""
+    at_rest: frozenset[str] = frozenset()
+    """Studies of which nothing is under way and nothing is left: their plan need not be made again soon."""
+    rest_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class OnGoing:
+    """A study whose night is going on."""
+
+    study: Study
+    config: NightConfig
+    night: Night
+    runs: list[NightRun]
+
+    def of(self, part: str) -> list[NightRun]:
+        """Its runs that do this part."""
+        return [run for run in self.runs if run.part == part]
+
+    def request(self, part: str, words: str, span: tuple[str, str] | None = None) -> dg.RunRequest:
+        """Asks for a run that does this part of the night, with the trials from one to the other; `words` tell it from
+        all others of the night."""
+        tags = marks.marks(self.night, self.config, part)
+        alone = span is not None and span[0] == span[1]
+        if span and not alone:
+            tags |= {ASSET_PARTITION_RANGE_START_TAG: span[0], ASSET_PARTITION_RANGE_END_TAG: span[1]}
+        return dg.RunRequest(
+            run_key=f"{self.night.tag} {part} {words}",
+            job_name=marks.job_name(self.study.name, part),
+            partition_key=span[0] if span and alone else None,
+            tags=tags,
+        )
+
+
+def patience(night: Night) -> float:
+    """Seconds before something that failed is tried again in this night: five minutes, less in a very short night."""
+    return min(300.0, (night.ends - night.begins).total_seconds() / 100)
+
+
+def going_on(bench: Bench, study: Study, instance: dg.DagsterInstance, now: dt.datetime) -> OnGoing | str:
+    """The night of the study, or why there is none now."""
+    config = bench.settings(study).night
+    night = night_at(config, now, study.name)
+    if night is None:
+        following = next_night(config, now, study.name)
+        if following is None:
+            return "its nights are off"
+        return f"its next night begins on {following.name} at {following.shown(following.begins)}"
+    return OnGoing(study, config, night, runs_of(instance, night.tag))
+
+
+def prepare(bench: Bench, found: OnGoing, now: dt.datetime) -> dg.RunRequest | str:
+    """The run that looks at the source and builds the features, or why it is not asked for; "" when that is done."""
+    runs = found.of(marks.DATA)
+    if any(run.ended_as(dg.DagsterRunStatus.SUCCESS) for run in runs):
+        return ""
+    if any(run.unfinished() for run in runs):
+        return "its data is being prepared"
+    source = bench.source(found.study)  # raises a sentence that says what to set
+    if not source.exists():
+        return f"{source}: no such folder; connect the drive or correct the path. It is looked for all night"
+    if runs and runs[-1].run.status == dg.DagsterRunStatus.CANCELED:
+        return "the run that prepares its data was ended by a person; `nocturne run` or the next night goes on"
+    if runs and (ended := runs[-1].ended):
+        wait = min(LONGEST_PATIENCE, patience(found.night) * 2 ** (len(runs) - 1))
+        again = ended + dt.timedelta(seconds=wait)
+        if clock.as_recorded(now) < again:
+            return f"its data could not be prepared (run {runs[-1].run.run_id[:8]} says why); tried again at " + (
+                found.night.shown(again)
+            )
+    return found.request(marks.DATA, str(len(runs) + 1))
+
+
+def begin(bench: Bench, study: Study, instance: dg.DagsterInstance, now: dt.datetime) -> dg.RunRequest | str:
+    """How the night of one study begins, if it can and has not: for its schedule."""
+    try:
+        found = going_on(bench, study, instance, now)
+        if isinstance(found, str):
+            return found
+        return prepare(bench, found, now) or "its data is prepared; the sensor `nights` asks for its trials"
+    except (ConfigError, NotReady) as problem:
+        return str(problem)
+
+
+def advance(
+    bench: Bench,
+    instance: dg.DagsterInstance,
+    now: dt.datetime,
+    studies: Sequence[Study] = ALL_STUDIES,
+    *,
+    at_rest: frozenset[str] = frozenset(),
+    known: choosing.Known = choosing.everything,
+) -> Step:
+    """What all nights that go on ask for now, a study after the other.
+
+    `at_rest`: of these the plan was made a moment ago, and nothing was left. `known`: the partitions that are loaded.
+    """
+    requests: list[dg.RunRequest] = []
+    said: list[str] = []
+    ready: list[OnGoing] = []
+    for study in studies:
+        try:
+            found = going_on(bench, study, instance, now)
+            step = found if isinstance(found, str) else prepare(bench, found, now)
+        except (ConfigError, NotReady) as problem:
+            step = str(problem)
+        if isinstance(step, dg.RunRequest):
+            requests.append(step)
+            said.append(f"{study.name}: its night begins with its data")
+        elif step:
+            said.append(f"{study.name}: {step}")
+        elif isinstance(found, OnGoing):
+            ready.append(found)
+    resting = frozenset(found.study.name for found in ready)
+    if resting <= at_rest:
+        said += [f"{name}: nothing is left to be begun in this night" for name in sorted(resting)]
+        return Step(tuple(requests), tuple(said), at_rest)
+    trials, words, rests = _trials(bench, ready, now, studies, known)
+    rest = min(patience(found.night) for found in ready)
+    return Step((*requests, *trials), (*said, *words), resting if rests else frozenset(), rest)
+
+
+def _trials(
+    bench: Bench, ready: Sequence[OnGoing], now: dt.datetime, studies: Sequence[Study], known: choosing.Known
+) -> tuple[list[dg.RunRequest], list[str], bool]:
+    """The next runs of trials: of the first study that has any left."""
+    under_way = [run for found in ready for run in found.of(marks.TRIALS) if run.unfinished()]
+    waiting = sum(run.waits() for run in under_way)
+    if waiting >= IN_QUEUE // 2:
+        return [], [f"{waiting} runs with trials wait in the queue"], False
+    plans = {one.study.name: one for one in plan_nights(bench, now, studies)}
+    said: list[str] = []
+    for found in ready:
+        name = found.study.name
+        groups = choosing.next_groups(bench, found.study, plans[name], found.runs, patience(found.night), now, known)
+        if not groups:
+            said.append(f"{name}: {plans[name].sentence}")
+            continue
+        at_most = (1 if found.config.order == "smart" else IN_QUEUE) - waiting
+        requests = [_of_group(found, group) for group in groups[: max(0, at_most)]]
+        said.append(f"{name}: {plans[name].sentence}")
+        said += [f"{other.study.name}: after {name}" for other in ready[ready.index(found) + 1 :]]
+        return requests, said, False
+    return [], said, not under_way
+
+
+def _of_group(found: OnGoing, group: Sequence[str]) -> dg.RunRequest:
+    span = group[0], group[-1]
+    before = sum(run.span == span for run in found.of(marks.TRIALS))
+    return found.request(marks.TRIALS, f"{span[0]}..{span[1]} {before + 1}", span)

@@ -1,0 +1,102 @@
+"""What Dagster runs by itself: a schedule per study that begins its night, one sensor that drives all of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from ml.studies.study import Study
+from orchestration.nights import clock, marks
+from orchestration.nights.driving import Step, advance, begin
+from orchestration.nights.morning import end_nights
+from orchestration.nights.reporting import REPORT_JOB, report_request
+from orchestration.resources import Bench
+
+LOOK_EVERY_SECONDS = 15
+
+_NOUNS = {marks.DATA: ("source_inventory", "split", "features"), marks.TRIALS: ("trained_model", "evaluation")}
+
+
+def night_job(study: Study, part: str) -> UnresolvedAssetJobDefinition:
+    """What a run of the study's nights materializes."""
+    keys = [dg.AssetKey([study.name, noun]) for noun in _NOUNS[part]]
+    return dg.define_asset_job(
+        marks.job_name(study.name, part), dg.AssetSelection.assets(*keys), description=f"Nights of {study.name}."
+    )
+
+
+def night_schedule(study: Study, bench: Bench) -> dg.ScheduleDefinition:
+    """Begins the night of the study when the clock shows its time, by looking at the source."""
+    config = bench.settings(study).night
+    days = ",".join(config.days) if len(config.days) < 7 else "*"
+
+    @dg.schedule(
+        name=f"{study.name}_night",
+        cron_schedule=f"{config.begins_at.minute} {config.begins_at.hour} * * {days}",
+        execution_timezone=clock.zone_name(config.timezone),
+        job_name=marks.job_name(study.name, marks.DATA),
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Begins the night of {study.name} ({config.starts} to {config.ends}): source, split, features. "
+        "Then the sensor `nights` asks for its trials; it also begins a night whose start was slept through.",
+    )
+    def night(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        step = begin(bench, study, context.instance, clock.now())
+        return dg.SkipReason(step) if isinstance(step, str) else step
+
+    return night
+
+
+def nights_sensor(studies: Sequence[Study], bench: Bench, report: dg.AssetsDefinition | None) -> dg.SensorDefinition:
+    """Drives all nights: asks for data and trials, ends what outlives its night, asks for the morning's `report`."""
+    jobs = [night_job(study, part) for study in studies for part in _NOUNS]
+    if report is not None:
+        jobs.append(dg.define_asset_job(REPORT_JOB, dg.AssetSelection.assets(report), description="The morning."))
+
+    @dg.sensor(
+        name="nights",
+        jobs=jobs,
+        minimum_interval_seconds=LOOK_EVERY_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Asks for what the nights have left to do, ends them at their time, and asks for the report.",
+    )
+    def nights(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        now, instance = clock.now(), context.instance
+        graph = context.repository_def.asset_graph if context.repository_def else None
+
+        def known(study: Study, name: str) -> bool:
+            key = dg.AssetKey([study.name, "trained_model"])
+            partitions = graph.get(key).partitions_def if graph is not None and graph.has(key) else None
+            return partitions is None or name in partitions.get_partition_keys()
+
+        ended = end_nights(instance, now)
+        step = advance(bench, instance, now, studies, at_rest=_at_rest(context.cursor, now), known=known)
+        due = report_request(bench, instance, now, studies) if report is not None else None
+        requests = [*step.requests, *([due] if due else [])]
+        for said in ended:
+            context.log.info(said)
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else "; ".join([*ended, *step.sentences]),
+            cursor=_cursor(step, context.cursor, now),
+        )
+
+    return nights
+
+
+def _cursor(step: Step, before: str | None, now: dt.datetime) -> str | None:
+    """Which studies are at rest, and until when."""
+    if step.rest_seconds == 0.0:  # not planned anew
+        return before
+    until = now + dt.timedelta(seconds=step.rest_seconds)
+    return json.dumps({"at_rest": sorted(step.at_rest), "until": until.isoformat()})
+
+
+def _at_rest(cursor: str | None, now: dt.datetime) -> frozenset[str]:
+    said = json.loads(cursor) if cursor else {}
+    if not said or now >= dt.datetime.fromisoformat(said["until"]):
+        return frozenset()
+    return frozenset(said["at_rest"])
