@@ -13,7 +13,7 @@ from ml.data.given import leaking_rows
 from ml.data.leakage import leaks as leaks_of_files
 from ml.data.split import COLUMNS, PARTS, SplitConfig, TooFewRecordings, accepted, place_recordings
 from ml.studies.drums.finding import part_of
-from ml.studies.drums.hits import is_single, places_of
+from ml.studies.drums.hits import is_single, place_of, places_of
 
 if TYPE_CHECKING:
     from ml.studies.drums.config import DrumsSettings
@@ -59,19 +59,13 @@ def songs_per_component(kept: pd.DataFrame) -> Counter[str]:
 def has_given_parts(files: pd.DataFrame) -> bool:
     """Whether all usable sounds lie in folders train, val and test, and are divided so."""
     used = files[files["state"] != "rejected"]
-    return len(used) > 0 and bool(_given(used["path"]).notna().all())
+    return len(used) > 0 and all(part_of(path) is not None for path in used["path"])
 
 
 def leaks(files: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
     """Songs, packs and sounds that lie in more than one part, by the names of the sounds: their hits go with them."""
-    sounds = split.assign(path=places_of(split["path"])["audio"]).drop_duplicates(["path", "part"])
-    known = files.assign(path=places_of(files["path"])["audio"]).drop_duplicates("path")
-    return leaks_of_files(known, sounds)
-
-
-def _given(paths: pd.Series) -> pd.Series:
-    """The part that the first folder of each sound stands for; missing where it stands for none."""
-    return places_of(paths)["audio"].map(part_of)
+    found = leaks_of_files(files, split)
+    return found.assign(paths=[sorted({place_of(path).audio for path in paths}) for paths in found["paths"]])
 
 
 def _recordings(kept: pd.DataFrame) -> pd.Series:
@@ -108,15 +102,17 @@ def _placed(
 
 def _songs(kept: pd.DataFrame) -> pd.DataFrame:
     """One row for every whole song."""
-    rows = kept.assign(**places_of(kept["path"]), hits=kept.groupby("content_hash")["path"].transform("size"))
-    rows = rows[rows["seconds"].notna()].drop_duplicates("content_hash")
+    counts = kept["content_hash"].value_counts()
+    rows = kept.drop_duplicates("content_hash")
+    rows = rows.assign(**places_of(rows["path"]), hits=rows["content_hash"].map(counts))
+    rows = rows[rows["seconds"].notna()]
     single = [row.hits == 1 and is_single(row.audio, row.label) for row in rows.itertuples()]
     return rows.loc[[not one for one in single], kept.columns]
 
 
 def _as_given(kept: pd.DataFrame, settings: DrumsSettings, frozen: pd.DataFrame | None) -> pd.DataFrame:
     """The part whose folder each hit lies in; without a val folder, validation is cut from train."""
-    given = kept.assign(part=_given(kept["path"]))
+    given = kept.assign(part=kept["path"].map(part_of))
     leaking = leaking_rows(given)
     if len(leaking):
         said = "%d hits lie in two parts of the source (the same song, sample pack or sound)"

@@ -117,9 +117,9 @@ def song_of(audio: str, among: Counter[str], given_parts: Sequence[str]) -> str:
     return folder if alone else path.with_suffix("").as_posix()
 
 
-def part_of(audio: str) -> str | None:
-    """The part that the first folder around a sound stands for; None where it stands for none."""
-    first, below, _ = audio.partition("/")
+def part_of(path: str) -> str | None:
+    """The part that the first folder around a sound, or a hit in it, stands for; None where it stands for none."""
+    first, below, _ = path.partition("/")
     return PART_FOLDERS.get(first.casefold()) if below else None
 
 

@@ -13,7 +13,6 @@ from ml.data.inventory import SourceError
 from ml.data.split import accepted
 from ml.studies.drums.dividing import songs_per_component
 from ml.studies.drums.finding import Found
-from ml.studies.drums.hits import places_of
 from ml.studies.drums.joining import Joined
 
 SHOWN = 5
@@ -58,7 +57,7 @@ def require_usable(source: Path, files: pd.DataFrame, joined: Joined, share: flo
     """Raise `SourceError` where there is nothing to learn from, or where more than `share` of it is unusable."""
     copies = {path for path, _ in joined.copies}
     rejected = files[(files["state"] == "rejected") & ~files["path"].isin(copies)]
-    used = places_of(files.loc[files["state"] != "rejected", "path"])["audio"].nunique()
+    used = files.loc[files["state"] != "rejected", "content_hash"].nunique()
     first = "; ".join(f"{row.path!r}: {row.problem}" for row in rejected.head(3).itertuples())
     if used + len(rejected) == 0:
         raise SourceError(

@@ -66,8 +66,9 @@ def take(source: Path, settings: DrumsSettings, known: pd.DataFrame | None, prog
 
 def data_fingerprint(files: pd.DataFrame, split: pd.DataFrame) -> str:
     """Contents, labels and parts, and where in a song each hit is."""
-    known = files.drop_duplicates("path").set_index("path")["content_hash"]
-    hashes, when = split["path"].map(known), places_of(split["path"])["seconds"].map("{:.3f}".format)
+    known = files.drop_duplicates("path").set_index("path")
+    hashes = split["path"].map(known["content_hash"])
+    when = split["path"].map(known["at_seconds"]).map("{:.3f}".format)
     return fingerprint(sorted(hashes + " " + split["label"] + " " + split["part"] + " " + when))
 
 
@@ -75,7 +76,8 @@ def _sounds_of(known: pd.DataFrame | None) -> pd.DataFrame | None:
     """What an earlier inventory knew of the sounds themselves, one row each."""
     if known is None or known.empty:
         return None
-    sounds = known.assign(path=places_of(known["path"])["audio"]).drop_duplicates("path")
+    sounds = known[known["at_seconds"].isna() | ~known.duplicated(["group", "content_hash"])]
+    sounds = sounds.assign(path=places_of(sounds["path"])["audio"]).drop_duplicates("path")
     forced = sounds["problem"].str.contains(FORCED, regex=False)
     own = sounds["problem"].str.split(FORCED, n=1, regex=False).str[0].str.removesuffix("; ")
     state = sounds["state"].mask(forced & (own == ""), "ok")
