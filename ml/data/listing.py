@@ -56,7 +56,10 @@ def list_source(source: Path, names: ClassNames, endings: Collection[str], *, gi
 
 
 def list_everything(source: Path, endings: Collection[str]) -> Listing:
-    """Every file of `source` with one of the `endings`, however deep it lies; none has a class. Links lead nowhere."""
+    """Every file of `source` with one of the `endings`, however deep it lies; none has a class.
+
+    Links to folders are not followed, and hidden files passed over: a lab's own folders have some.
+    """
     root = _root(source)
     listing = Listing()
     _list_class(root, "", "", endings, listing)
@@ -241,8 +244,8 @@ def _list_class(root: Path, name: str, label: str, endings: Collection[str], lis
                 listing.notes.append(f"{at}the name {shown} is not valid text; rename the file to use it")
             else:
                 listing.entries.append(replace(_entry(root, os.path.join(folder, file)), label=label))  # noqa: PTH118
-    if hidden:
-        listing.notes.append(f"{at}{hidden} hidden files ignored")
+    if hidden and name:
+        listing.notes.append(f"{name}: {hidden} hidden files ignored")
     if others:
         counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
         listing.notes.append(f"{at}files that are not read, by their ending: {counts}")

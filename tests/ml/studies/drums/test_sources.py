@@ -296,6 +296,15 @@ def test_a_drive_that_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         taken(source)
 
 
+def test_hidden_files_are_passed_over_in_silence(tmp_path: Path) -> None:
+    song(tmp_path, "a")
+    shutil.copy(tmp_path / "a.bsm", tmp_path / ".unfinished.bsm")
+    song(tmp_path / ".hidden", "b")
+    (tmp_path / ".collecting.lock").touch()
+    found = taken(tmp_path)
+    assert len(found.files) == len(BEAT) and not any("hidden" in note for note in found.notes)
+
+
 def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     song(tmp_path / "elsewhere", "b")
     song(tmp_path / "source", "a")
