@@ -40,7 +40,8 @@ def summary(results: Results) -> str:
     part = judged_part(own)
     table = _components(results.ask("classes"), scores, events, part, best)
     lines = ["=== DRUMS STUDY ===", "", *([note, ""] if note else []), *_trials(scores), ""]
-    lines += [*_best(scores, best), *_as_used(events), ""]
+    songs = results.ask("scores")
+    lines += [*_best(scores, best), *_as_used(events, songs[songs["trial"] == best]), ""]
     lines += [*_by_component(table, part, bool(len(events))), *_left_out(results.inventory, table), ""]
     lines += [*_mistaken(own, part), *_against_default(scores, results.comparisons)]
     lines += [
@@ -94,7 +95,7 @@ def _best(scores: Scores, best: str) -> list[str]:
     return lines
 
 
-def _as_used(events: pd.DataFrame) -> list[str]:
+def _as_used(events: pd.DataFrame, songs: pd.DataFrame) -> list[str]:
     """Whole songs that were held out, transcribed as `nocturne transcribe` does."""
     if not len(events):
         return ["In whole songs: unknown; no song of validation or test has a beatmap."]
@@ -103,8 +104,9 @@ def _as_used(events: pd.DataFrame) -> list[str]:
     if EVENT_F1 not in overall.index:
         return ["In whole songs: unknown; no hit could be compared."]
     own = overall.loc[EVENT_F1]
+    heard = _count(songs.loc[songs["part"] == part, "path"].nunique(), "song")
     lines = _wrapped(
-        f"Whole songs ({part}): ",
+        f"Whole songs ({part}, {heard}): ",
         f"F1 {_percent(own['value'])} % of the hits found within 50 ms{_sure(own['low'], own['high'])}; heuristics "
         f"without a model {_percent(overall['value'].get(HEURISTIC_F1))} %",
     )
