@@ -189,6 +189,19 @@ def up(port: Annotated[int, typer.Option(help="Port of the UI on 127.0.0.1.")] =
 
 
 @app.command()
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove what is listed.")] = False,
+    budget: Annotated[
+        float | None, typer.Option(metavar="GB", min=0, help="Make states and features fit into so much.")
+    ] = None,
+) -> None:
+    """List what nobody needs any more of what was built here; --yes removes it. Records and sources stay."""
+    from orchestration.nights.telling_clean import print_cleaning
+
+    raise typer.Exit(print_cleaning(_bench(), yes=yes, budget_gb=budget))
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The demo's lab.")] = Path("lab-demo"),
 ) -> None:

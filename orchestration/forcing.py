@@ -55,6 +55,13 @@ def forget_if_ended(bench: Bench, study: Study, trials: Sequence[Trial], request
         _path(bench).unlink(missing_ok=True)
 
 
+def request_in_progress(bench: Bench) -> str | None:
+    """The request with which the same command would go on; None where there is none."""
+    with suppress(FileNotFoundError, durable.Damaged):
+        return str(durable.read_sealed(_path(bench))["id"])
+    return None
+
+
 def ended(
     bench: Bench, study: Study, trials: Sequence[Trial], request: Request, statuses: Sequence[str] = ENDED
 ) -> set[str]:

@@ -128,7 +128,9 @@ class Bench:
                 f"Remove the copy, or {study.leak_remedy(files)} in {self.lab.studies_file}"
             )
         settings = self.settings(study)
-        return StudyData(files, parts, study.data_fingerprint(files, parts), study.features_key(parts, settings))
+        # As it was divided: an inventory that was taken since changes nothing in the middle of a night.
+        fingerprint_then = str(split.account["data_fingerprint"])
+        return StudyData(files, parts, fingerprint_then, study.features_key(parts, settings))
 
     def machine(self) -> Machine:
         """What computes here. Resolved once per lab and written down; measured anew when the machine is another."""

@@ -22,7 +22,9 @@ from filelock import BaseFileLock, FileLock, Timeout
 from storage import durable, seen_lately
 from storage.names import BadName, check_name
 
-_BUILDING, _DROPPING, _DAMAGED = ".building-", ".dropping-", ".damaged-"
+MANIFEST = "manifest.json"
+BUILDING, DROPPING, DAMAGED = ".building-", ".dropping-", ".damaged-"
+"""How the names of folders begin that are not there for others: unfinished, half removed, set aside."""
 
 _verified: set[seen_lately.Identity] = set()
 """Files that this process has read in full, or that another has read lately."""
@@ -73,7 +75,7 @@ class Shelf:
             found = self._healthy_or_set_aside(key)
             if found is not None:
                 return found
-            building = self.folder / f"{_BUILDING}{key}"
+            building = self.folder / f"{BUILDING}{key}"
             place = self._place(key)
             with durable.telling_full(place):
                 try:
@@ -146,7 +148,7 @@ class Shelf:
         """Removes what killed builders left behind (never what one is building now); how many there were."""
         swept = 0
         for entry in list(self.folder.iterdir()):
-            for prefix in (_BUILDING, _DROPPING):
+            for prefix in (BUILDING, DROPPING):
                 if not entry.name.startswith(prefix):
                     continue
                 with (
@@ -159,7 +161,7 @@ class Shelf:
 
     def _said(self, key: str) -> dict[str, Any] | None:
         """What the manifest of `key` says, or what was kept of it."""
-        for place in (self._place(key) / "manifest.json", self._notes / f"{key}.json"):
+        for place in (self._place(key) / MANIFEST, self._notes / f"{key}.json"):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError, durable.Damaged):
                 return durable.read_sealed(place)
         return None
@@ -176,7 +178,7 @@ class Shelf:
             return self._healthy(key)
         except durable.Damaged:
             self._keep_note(key)
-            aside = self.folder / f"{_DAMAGED}{key}"
+            aside = self.folder / f"{DAMAGED}{key}"
             _remove(aside)
             durable.replace(self._place(key), aside)
             return None
@@ -187,7 +189,7 @@ class Shelf:
     def _remove_files(self, key: str) -> None:
         """The caller holds the lock of `key`, and there are files."""
         self._keep_note(key)
-        dropping = self.folder / f"{_DROPPING}{key}"
+        dropping = self.folder / f"{DROPPING}{key}"
         _remove(dropping)
         durable.replace(self._place(key), dropping)
         _remove(dropping)
@@ -207,7 +209,7 @@ class Shelf:
             self.sweep()
 
     def _keep_note(self, key: str) -> None:
-        manifest, place = self._place(key) / "manifest.json", self._notes / f"{key}.json"
+        manifest, place = self._place(key) / MANIFEST, self._notes / f"{key}.json"
         with contextlib.suppress(FileNotFoundError, durable.Damaged):
             said = durable.read_sealed(manifest)
             # What it says is on the disk already: a second name is enough, where the drive knows such.
@@ -220,7 +222,7 @@ class Shelf:
 
     def _verify(self, place: Path, seen: Path) -> None:
         try:
-            files = durable.read_sealed(place / "manifest.json")["files"]
+            files = durable.read_sealed(place / MANIFEST)["files"]
         except FileNotFoundError as problem:
             raise durable.Damaged(f"{place}: its manifest is gone") from problem
         trusted = _verified | seen_lately.among(seen)
@@ -249,7 +251,7 @@ def _seal(building: Path, about: dict[str, Any]) -> dict[str, dict[str, Any]]:
             path.relative_to(files).as_posix(): {"sha256": durable.sha256_of(path), "bytes": path.stat().st_size}
             for path in paths
         }
-        manifest = building / "manifest.json"
+        manifest = building / MANIFEST
         manifest.write_bytes(durable.sealed(about | {"files": said}))
         with durable.syncing([manifest, building]):
             pass

@@ -1,0 +1,112 @@
+"""What nobody needs any more goes: all of it when a person says so, as much as is wanted when room is scarce.
+
+Never touched are records, sources, and what a person wrote or collected; what a process works on, or built within the
+last hour; and everything of a study of which it cannot be told now what it needs.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from filelock import FileLock, Timeout
+
+from ml.studies.registry import ALL_STUDIES
+from orchestration.asking import size
+from orchestration.failures import sentence
+from orchestration.nights.lab_nights import NightsOfLab, nights_of_lab
+from orchestration.nights.unneeded import Leftover, unneeded
+from orchestration.nights.wanted import running
+from orchestration.plan import free_bytes
+from orchestration.resources import Bench
+
+COUNTED = ("states", "features")
+"""What the budget of a lab is about."""
+
+
+class AlreadyCleaning(RuntimeError):
+    """Another process is cleaning this lab now."""
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What a cleaning came to."""
+
+    number: int = 0
+    bytes: int = 0
+    busy: int = 0
+    """Things on which somebody worked at that moment: they stay."""
+    problems: tuple[str, ...] = ()
+    """What could not be removed, and why."""
+
+
+def clean(bench: Bench, found: Iterable[Leftover], enough: Callable[[], bool] = lambda: False) -> Cleaned:
+    """Removes what was found, in that order, until it is `enough`.
+
+    Killed in the middle, it leaves whole what it has not come to. Raises `AlreadyCleaning`.
+    """
+    number = taken = busy = 0
+    problems = []
+    lock = FileLock(bench.lab.locks / "cleaning.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise AlreadyCleaning("another process is cleaning this lab now, and removes the same") from None
+    with lock:
+        for one in found:
+            if enough():
+                break
+            try:
+                gone = not _is_begun(bench, one) and one.remove()
+            except OSError as problem:
+                problems.append(f"{one.kind}: {sentence(problem)}")
+                continue
+            number, taken, busy = number + one.number * gone, taken + one.bytes * gone, busy + one.number * (not gone)
+    lock.release()
+    return Cleaned(number, taken, busy, tuple(problems))
+
+
+def make_room(bench: Bench, now: dt.datetime, say: Callable[[str], None], budget_bytes: int | None = None) -> Cleaned:
+    """Where states and features take more than the lab's budget, or less of its disk is free than is to be left: what
+    nobody needs goes, the oldest first, and then states from which finished trials would go on, until it is enough.
+
+    Costs a moment where there is room. Whatever goes wrong is said and costs nobody his night.
+    """
+    try:
+        rules = nights_of_lab(bench.lab)
+        budget = rules.budget_bytes if budget_bytes is None else budget_bytes
+        if not (wanting := _wanting(bench, rules, budget)):
+            return Cleaned()
+        say(f"{wanting}: making room")
+        found = unneeded(bench, now, runs=False)
+        by_age = sorted(found.leftovers, key=lambda one: one.since) + sorted(found.spared, key=lambda one: one.since)
+        done = clean(bench, [one for one in by_age if one.bytes], lambda: not _wanting(bench, rules, budget))
+        left = _wanting(bench, rules, budget)
+        rest = f"; still {left}, and all else is needed or in use" if left else ""
+        say(f"removed {size(done.bytes)} that nobody needs{rest}")
+        return done
+    except Exception as problem:
+        say(f"no room could be made: {sentence(problem)}")
+        return Cleaned()
+
+
+def used_bytes(bench: Bench) -> dict[str, int]:
+    """Bytes of everything that was built in the lab, by kind."""
+    return {kind: bench.shelf(kind).bytes() for kind in ("features", "states", "evaluations", "models")}
+
+
+def _wanting(bench: Bench, rules: NightsOfLab, budget: int | None) -> str:
+    """What there is too much or too little of, in words; "" where there is room."""
+    free = free_bytes(bench.lab.root)
+    if free < rules.keep_free_bytes:
+        return f"{size(free)} are free on the lab's disk, {size(rules.keep_free_bytes)} are to be left free"
+    if budget is not None and (used := sum(bench.shelf(kind).bytes() for kind in COUNTED)) > budget:
+        return f"states and features take {size(used)}, more than the {size(budget)} of the budget"
+    return ""
+
+
+def _is_begun(bench: Bench, one: Leftover) -> bool:
+    """Has a trial of its study been begun since it was looked at?"""
+    study = next((study for study in ALL_STUDIES if study.name == one.study), None)
+    return study is not None and bool(running(bench, study))
