@@ -57,6 +57,9 @@ class TrainingConfig(Config):
     """Whether hits train whose window holds another hit too; every trial is judged with them and without."""
     balance: float = Field(default=0.0, ge=0, le=1)
     """How strongly rare components are drawn more often: 0 every hit once per epoch, 1 all components equally often."""
+    background: float = Field(default=0.2, ge=0, le=1)
+    """With the loss binary: moments of songs at which nothing is hit, for each that something is; what else sounds in a
+    song is then not taken for drums. 0: none."""
     frozen_from: float | None = Field(default=None, ge=0, lt=1)
     """Share of the epochs after which the first two blocks rest and the others are fine-tuned; 0: from the beginning
     (for a `model.checkpoint`); null: never."""

@@ -26,15 +26,17 @@ def estimate(
     config = trial.config
     assert isinstance(config, DrumsTrial)
     used = files[files["state"] != "rejected"]
+    training = config.training
+    trained = 1 + training.background if training.loss == "binary" else 1.0
     # Only validation is looked at after each epoch; that costs a third of training. Hits that sound at once are one
     # item, but how many do so is not known before.
-    items = config.training.epochs * len(used) * (_share_trained(used, settings) + settings.split.validation / 3)
+    items = training.epochs * len(used) * (trained * _share_trained(used, settings) + settings.split.validation / 3)
     network, picture = config.model.model_copy(update={"checkpoint": None}), config.picture
     try:
         disk = disk_bytes(_model_bytes(network))
         if measured is not None:
             return Estimate(items * measured, disk, "epochs of this network measured on this machine")
-        at_once = min(CALIBRATION_ITEMS, config.training.batch_size)
+        at_once = min(CALIBRATION_ITEMS, training.batch_size)
         calibrated = _calibrated(network, picture.mels, picture.columns, at_once, machine)
     except (RuntimeError, ValueError, OSError) as problem:
         return Estimate(None, 0, f"unknown: {problem}")

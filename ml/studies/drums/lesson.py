@@ -21,7 +21,7 @@ from ml.models.drumcnn import FIRST_BLOCKS, build_drumcnn
 from ml.studies.classifier import EVALUATED, PARTS, ClassifierLesson
 from ml.studies.drums.config import AugmentationConfig, DrumsTrial
 from ml.studies.drums.material import TOGETHER_MS, Hits
-from ml.studies.drums.moments import balanced, moments
+from ml.studies.drums.moments import balanced, moments, nothing_hit
 from ml.training.engine import EpochNote
 from ml.training.machine import Machine
 from ml.training.optimizers import adam, adamw
@@ -41,22 +41,32 @@ class DrumsLesson(ClassifierLesson):
 
     def __init__(self, trial: DrumsTrial, store: WaveformStore, hits: Hits, machine: Machine) -> None:
         training, rate = trial.training, store.config.sample_rate
+        binary = training.loss == "binary"
         self._trial, self.hits = trial, hits
         own = np.flatnonzero((hits.part == 0) & (training.overlapping | ~hits.companions.any(axis=1)))
         if not len(own):
             raise ValueError("no hit of the training part stands alone; set training.overlapping to true")
-        if training.loss == "binary":
+        if binary:
             self._items, self._targets = moments(hits, own, TOGETHER_MS * rate // 1000)
         else:
             self._items, self._targets = own, np.eye(len(COMPONENTS), dtype=bool)[hits.label[own]]
+        nothing = (
+            nothing_hit(hits, np.flatnonzero(hits.part == 0), rate) if binary else np.zeros((3, 0), dtype=np.int64)
+        )
+        self._places = np.concatenate([[hits.start, hits.first, hits.last], nothing], axis=1)
+        empty = round(training.background * len(self._items)) if nothing.size else 0
+        count = _without_a_lone_last(len(self._items) + empty, training.batch_size)
         weights = balanced(self._targets, training.balance)
-        count = _without_a_lone_last(len(self._items), training.batch_size)
 
         @cache
         def drawn(epoch: int) -> np.ndarray:
+            items = self._items
             if training.balance:
-                return self._items[draw(weights, trial.seed, epoch, count)]
-            return self._items[shuffled(len(self._items), trial.seed, epoch)[:count]]
+                items = items[draw(weights, trial.seed, epoch, len(items))]
+            if empty:
+                alike = np.ones(nothing.shape[1])
+                items = np.concatenate([items, len(hits) + draw(alike, trial.seed, epoch, empty)])
+            return items[shuffled(len(items), trial.seed, epoch)[:count]]
 
         self._changed = Changes(trial.augmentation, rate, machine.device)
         self._pictures = HitPictures(
@@ -74,7 +84,7 @@ class DrumsLesson(ClassifierLesson):
             evaluation_batch=training.evaluation_batch,
             machine=machine,
         )
-        wanted = np.zeros((len(hits), len(COMPONENTS)), dtype=np.float32)
+        wanted = np.zeros((len(hits) + 1, len(COMPONENTS)), dtype=np.float32)  # in the last row nothing is hit
         wanted[self._items] = self._targets
         self._wanted = torch.from_numpy(wanted).to(machine.device)
 
@@ -99,6 +109,7 @@ class DrumsLesson(ClassifierLesson):
 
     def draws(self, order: np.ndarray) -> dict[str, int]:
         """Of a moment every component counts that sounds in it."""
+        order = order[order < len(self.hits)]
         of_item = np.zeros(len(self.hits), dtype=np.int64)
         of_item[self._items] = np.arange(len(self._items))
         counts = self._targets[of_item[order]].sum(axis=0)
@@ -107,11 +118,13 @@ class DrumsLesson(ClassifierLesson):
     def loss(
         self, model: nn.Module, indices: np.ndarray, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
-        """Sum of the losses of the items `indices`; right is what names a component that sounds."""
+        """Sum of the losses of the items `indices`; right is what names a component that sounds, or none of none."""
         clips, told = self._changed.drawn(self._sound(indices), generator)
         logits = model(self._pictures.pictures(clips, **told)).logits.float()
-        wanted = self._wanted[torch.from_numpy(indices).to(self._wanted.device)]
-        right = wanted.gather(1, logits.detach().argmax(dim=1, keepdim=True)).sum()
+        known = np.minimum(indices, len(self.hits))
+        wanted = self._wanted[torch.from_numpy(known).to(self._wanted.device)]
+        named = wanted.gather(1, logits.detach().argmax(dim=1, keepdim=True))[:, 0] > 0
+        right = (named | ~(wanted.any(dim=1) | (logits.detach() > 0).any(dim=1))).sum()
         if self._trial.training.loss == "binary":
             return functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum"), {"accuracy": right}
         return functional.cross_entropy(logits, wanted, reduction="sum"), {"accuracy": right}
@@ -176,7 +189,7 @@ class DrumsLesson(ClassifierLesson):
         )
 
     def _sound(self, indices: np.ndarray) -> Tensor:
-        return self._clips.batch(self.hits.start[indices], self.hits.first[indices], self.hits.last[indices])
+        return self._clips.batch(*self._places[:, indices])
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self._trial.training.loss == "binary" else logits.softmax(dim=1)

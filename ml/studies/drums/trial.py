@@ -109,7 +109,8 @@ def _forks(siblings: Sequence[Trial], trial: DrumsTrial) -> list[int]:
 def _beginning(trial: DrumsTrial) -> list[Any]:
     """What decides the first epoch, beside the data and what every epoch says of itself."""
     said = trial.training
-    learnt = [said.loss, said.overlapping, said.balance, said.weight_decay]
+    background = said.background if said.loss == "binary" else 0.0
+    learnt = [said.loss, said.overlapping, said.balance, background, said.weight_decay]
     return [trial.seed, trial.model.identity(), trial.picture, trial.augmentation, *learnt]
 
 

@@ -19,7 +19,7 @@ from ml.studies.drums.config import AugmentationConfig, DrumsSettings, DrumsTria
 from ml.studies.drums.estimate import estimate
 from ml.studies.drums.lesson import Changes, DrumsLesson, last_before_rest
 from ml.studies.drums.material import Hits, hits_of
-from ml.studies.drums.moments import balanced, moments
+from ml.studies.drums.moments import POOL, balanced, moments, nothing_hit
 from ml.studies.drums.study import DRUMS
 from ml.studies.drums.trial import MONITOR, kept_for, recipe_of, run_trial
 from ml.studies.experiments import load_trials
@@ -111,7 +111,8 @@ def test_binary_trains_moments_and_softmax_trains_every_hit(place: Path) -> None
     split = pd.read_json(Path(job(place, trial()).features).parent / "split.json")
     training = split[split["part"] == "train"]
     at_once = training.assign(at=training["path"].str.rpartition(" ")[0])["at"].nunique()
-    binary, softmax = lesson(place, trial()), lesson(place, trial(training={"loss": "cross_entropy"}))
+    binary = lesson(place, trial(training={"background": 0.0}))
+    softmax = lesson(place, trial(training={"loss": "cross_entropy"}))
     assert len(training) > at_once
     batch = 16
     for one, count in ((binary, at_once), (softmax, len(training))):
@@ -122,6 +123,34 @@ def test_binary_trains_moments_and_softmax_trains_every_hit(place: Path) -> None
     counted = training["label"].value_counts()
     drawn = softmax.draws(softmax._items)
     assert {name: count for name, count in drawn.items() if count} == counted.to_dict()
+
+
+def test_moments_without_a_hit_lie_between_hits_of_a_song_and_away_from_them() -> None:
+    found = hits([(0, 1000, "kick"), (0, 1200, "snare"), (0, 1310, "kick"), (5000, 5100, "ride"), (9000, 9900, "ride")])
+    start, first, last = nothing_hit(found, np.arange(5), 1000)
+    assert start.tolist() == [1060, 1080, 1100, 1120, 1140], "not 60 ms from any hit, nor outside of what is mapped"
+    assert set(first) == {0} and set(last) == {1001}
+    assert nothing_hit(found, np.arange(0), 1000).shape == (3, 0) == nothing_hit(found, np.array([3, 4]), 1000).shape
+
+
+def test_of_very_many_moments_without_a_hit_a_part_is_drawn_from() -> None:
+    long = hits([(0, 0, "kick"), (0, 10_000_000, "kick")])
+    start, _, _ = nothing_hit(long, np.arange(2), 1000)
+    assert POOL // 2 < len(start) <= POOL and start.max() > 9_900_000
+
+
+def test_moments_without_a_hit_are_drawn_anew_and_trained_as_nothing(place: Path) -> None:
+    one = lesson(place, trial(training={"background": 0.5}))
+    empty = [order[order >= len(one.hits)] for order in (one.order(1), one.order(2))]
+    assert all(len(drawn) == round(0.5 * len(one._items)) for drawn in empty)
+    assert not np.array_equal(*empty)
+    assert one.draws(one.order(1)) == one.draws(one._items)
+    model = one.model()
+    for bias, right in ((-9.0, 1.0), (9.0, 0.0)):
+        torch.nn.init.constant_(model.fc.bias, bias)  # type: ignore[union-attr, arg-type]
+        loss, said = one.loss(model.eval(), empty[0], torch.Generator())
+        assert float(said["accuracy"]) == right * len(empty[0])
+        assert (float(loss.detach()) < 1) == (right == 1)
 
 
 def test_hits_in_company_are_left_out_of_training_where_that_is_wanted(place: Path) -> None:
@@ -185,15 +214,15 @@ def test_without_songs_hits_alone_say_from_when_a_component_is_heard(tmp_path: P
     assert len(saved_extra(tmp_path / "model")["thresholds"]) == 12
 
 
-def test_the_estimate_counts_hits_of_training_and_a_third_of_those_of_validation() -> None:
+def test_the_estimate_counts_what_is_trained_and_a_third_of_the_hits_of_validation() -> None:
     files = pd.DataFrame({"state": ["ok"] * 90 + ["rejected"] * 9, "path": [f"{n}.wav" for n in range(99)]})
     settings = DrumsSettings()
     measured = estimate(trial(), files, settings, machine(), 2.0)
-    items = 5 * 90 * (settings.split.train + settings.split.validation / 3)
+    items = 5 * 90 * (1.2 * settings.split.train + settings.split.validation / 3)
     assert measured.seconds == pytest.approx(2.0 * items)
     divided = files.assign(path=[f"{'train' if n < 30 else 'val'}/kick/{n}.wav" for n in range(99)])
     of_folders = estimate(trial(), divided, settings, machine(), 2.0).seconds
-    assert of_folders == pytest.approx(2.0 * 5 * (30 + 90 * settings.split.validation / 3))
+    assert of_folders == pytest.approx(2.0 * 5 * (1.2 * 30 + 90 * settings.split.validation / 3))
     rough = estimate(trial(), files, settings, machine(), None)
     assert rough.seconds is not None and 0 < rough.seconds < 60 and rough.disk_bytes > 7 * 4 * 1500
 
@@ -289,6 +318,7 @@ def test_without_augmentation_hits_are_only_shifted() -> None:
         ({"training": {"loss": "cross_entropy"}}, False),
         ({"training": {"balance": 0.5}}, False),
         ({"training": {"overlapping": False}}, False),
+        ({"training": {"background": 0.5}}, False),
         ({"training": {"weight_decay": 0.1}}, False),
         ({"augmentation": {"probability": 0.5}}, False),
         ({"seed": 7}, False),
