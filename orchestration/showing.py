@@ -151,7 +151,9 @@ def trial(study: Study, noun: str, record: Record, found: bool) -> dict[str, Any
         }
         if metrics["class"].notna().any():
             shown["classes"] = dg.MetadataValue.md(markdown(class_table(metrics)))
-        judged = {name: record.table(name) for name in ("metrics", "confusion") if name in record.tables}
+        judged: dict[str, pd.DataFrame] = {
+            name: record.table(name) for name in ("metrics", "confusion") if name in record.tables
+        }
         texts = study.trial_texts(judged)
         shown |= {title: dg.MetadataValue.md(f"```\n{text}\n```") for title, text in texts.items()}
         pictures = study.trial_pictures(

@@ -234,14 +234,18 @@ class Study(ABC):
 
     def leak_remedy(self, files: pd.DataFrame) -> str:
         """What mends a leak in the split of `files` other than removing the copy; said of the lab's `studies.yaml`."""
-        from ml.data.given import has_given_parts
-
         # A division that somebody gave is not made anew by another seed.
         return (
             "leave the copies out with `leave_out_leaks: true`"
-            if has_given_parts(files)
+            if self.is_divided_already(files)
             else "divide anew with another `split: {seed: …}`"
         )
+
+    def is_divided_already(self, files: pd.DataFrame) -> bool:
+        """Whether somebody has divided the source, into train, val and test folders."""
+        from ml.data.given import has_given_parts
+
+        return has_given_parts(files)
 
     def data_fingerprint(self, files: pd.DataFrame, split: pd.DataFrame) -> str:
         """Identity of the data: contents, labels and parts; never paths."""

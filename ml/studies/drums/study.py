@@ -68,6 +68,16 @@ class DrumsStudy(Study):
         # The pattern says which song a hit belongs to: with another, what was placed together no longer does.
         return [settings.split, settings.inventory.group_pattern, settings.leave_out_leaks]
 
+    def leaks(self, files: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
+        from ml.studies.drums.dividing import leaks
+
+        return leaks(files, split)
+
+    def is_divided_already(self, files: pd.DataFrame) -> bool:
+        from ml.studies.drums.dividing import has_given_parts
+
+        return has_given_parts(files)
+
     def data_fingerprint(self, files: pd.DataFrame, split: pd.DataFrame) -> str:
         from ml.studies.drums.sources import data_fingerprint
 
