@@ -144,6 +144,11 @@ class DrumsStudy(Study):
 
         return trial_pictures(tables)
 
+    def trial_texts(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+        from ml.studies.drums.report import trial_texts
+
+        return trial_texts(tables)
+
     def export_document(self, folder: Path, results: Results, models: Mapping[str, Path], *, pth: bool) -> list[Path]:
         from ml.studies.drums.document import export
 
