@@ -1,0 +1,231 @@
+"""What a night asks for, from real records and Dagster's books: each thing once, again what was lost, and no more."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+
+from ml.studies.concert.study import CONCERT
+from orchestration import data
+from orchestration.instance_home import prepare_instance
+from orchestration.nights import clock, marks
+from orchestration.nights.driving import IN_QUEUE, Step, advance, begin, patience
+from orchestration.nights.morning import WITHDRAWN
+from orchestration.nights.reporting import report_request
+from orchestration.nights.runs import newest_runs
+from orchestration.nights.window import Night, night_at
+from orchestration.resources import Bench
+from tests.orchestration.tiny_definitions import defs
+from tests.small_lab import small_lab, write_yaml
+
+TRIALS = ["balance_0.00", "balance_0.25", "balance_0.50", "balance_0.75", "balance_1.00"]
+HOUR = dt.timedelta(hours=1)
+
+
+def hours(now: dt.datetime) -> dict[str, Any]:
+    """A night that began an hour ago and goes on for an hour."""
+    return {"starts": f"{now - HOUR:%H:%M:%S}", "ends": f"{now + HOUR:%H:%M:%S}", "timezone": "UTC"}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Bench:
+    """A lab whose features are built."""
+    bench = small_lab(tmp_path_factory.mktemp("driven") / "lab", corpus)
+    data.take_inventory(bench, CONCERT, lambda share, words: None)
+    data.divide(bench, CONCERT)
+    data.build_features(bench, CONCERT, lambda share, words: None)
+    bench.machine()
+    return bench
+
+
+class Evening:
+    """A night of one study that goes on, and Dagster's books of it."""
+
+    def __init__(self, bench: Bench, instance: dg.DagsterInstance) -> None:
+        self.bench, self.instance = bench, instance
+        self.now = clock.now()
+        self.say(attempts=3)
+
+    def say(self, **night: Any) -> None:
+        """What the lab says of its nights."""
+        settings = small_lab(self.bench.lab.root, self._corpus, night=hours(self.now) | night)
+        assert settings.lab.root == self.bench.lab.root
+
+    @property
+    def _corpus(self) -> Path:
+        return self.bench.source(CONCERT, {})
+
+    @property
+    def night(self) -> Night:
+        found = night_at(self.bench.settings(CONCERT).night, self.now, "concert")
+        assert found is not None
+        return found
+
+    def step(self, **more: Any) -> Step:
+        return advance(self.bench, self.instance, self.now, [CONCERT], **more)
+
+    def asked(self, step: Step) -> list[list[str]]:
+        """The trials of each request."""
+        return [names(request) for request in step.requests]
+
+    def start(self, request: dg.RunRequest, status: DagsterRunStatus, **tags: str) -> dg.DagsterRun:
+        """A run as Dagster makes one of a request."""
+        own = {"dagster/partition": request.partition_key} if request.partition_key else {}
+        job = defs.resolve_job_def("quick_job")
+        return self.instance.create_run_for_job(job, status=status, tags={**request.tags, **own, **tags})
+
+    def prepared(self) -> None:
+        """Its data is there."""
+        (request,) = self.step().requests
+        self.start(request, DagsterRunStatus.SUCCESS)
+
+
+def names(request: dg.RunRequest) -> list[str]:
+    assert request.job_name == "concert_trials"
+    tags = request.tags
+    if request.partition_key:
+        return [request.partition_key]
+    first, last = (TRIALS.index(tags[f"dagster/asset_partition_range_{end}"]) for end in ("start", "end"))
+    return TRIALS[first : last + 1]
+
+
+@pytest.fixture
+def evening(built: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Evening]:
+    monkeypatch.setenv("DAGSTER_HOME", "is set by prepare_instance")
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "is set by prepare_instance")
+    prepare_instance(tmp_path / "dagster")
+    with dg.DagsterInstance.get() as instance:
+        yield Evening(built, instance)
+
+
+def test_a_night_begins_with_its_data_and_asks_for_everything_once(evening: Evening) -> None:
+    (request,) = evening.step().requests
+    assert request.job_name == "concert_data"
+    assert request.tags[marks.NIGHT] == evening.night.tag
+    assert marks.bell_of(request.tags).rings == evening.night.ends  # type: ignore[union-attr]
+    assert begin(evening.bench, CONCERT, evening.instance, evening.now) == request, "the schedule asks for the same"
+    run = evening.start(request, DagsterRunStatus.NOT_STARTED)
+    said = evening.step()
+    assert said.requests == () and said.sentences == ("concert: its data is being prepared",)
+    evening.instance.report_run_canceled(run)
+    evening.start(request, DagsterRunStatus.SUCCESS)
+    said = evening.step()
+    assert evening.asked(said) == [[name] for name in TRIALS], "one trial per run, the order of the study"
+    for request in said.requests:
+        assert request.tags[marks.PART] == marks.TRIALS
+        evening.start(request, DagsterRunStatus.NOT_STARTED)
+    assert evening.step().requests == ()
+    assert len(said.requests) <= IN_QUEUE
+
+
+def test_neighbours_share_a_run_and_what_is_under_way_is_not_asked_for(evening: Evening) -> None:
+    small_lab(evening.bench.lab.root, evening._corpus, night=hours(evening.now), trials_per_run=2)
+    evening.prepared()
+    said = evening.step()
+    assert evening.asked(said) == [TRIALS[:2], TRIALS[2:4], TRIALS[4:]]
+    evening.start(said.requests[0], DagsterRunStatus.STARTED)
+    assert evening.asked(evening.step()) == [TRIALS[2:4], TRIALS[4:]]
+
+
+def test_a_source_that_is_away_or_not_set_is_said(evening: Evening, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CONCERT.source_variable, "/nowhere/at/all")
+    said = evening.step()
+    assert said.requests == () and "concert: /nowhere/at/all: no such folder; connect the drive" in said.sentences[0]
+    monkeypatch.delenv(CONCERT.source_variable)
+    listed = evening.bench.lab.sources_file.read_text()
+    write_yaml(evening.bench.lab.sources_file, {})
+    assert f"set {CONCERT.source_variable}, or write" in evening.step().sentences[0]
+    evening.bench.lab.sources_file.write_text(listed)
+
+
+def test_data_that_failed_is_tried_again_after_a_while_and_not_when_a_person_ended_it(evening: Evening) -> None:
+    (request,) = evening.step().requests
+    run = evening.start(request, DagsterRunStatus.STARTED)
+    evening.instance.report_run_failed(run)
+    evening.instance.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
+    said = evening.step()
+    assert said.requests == () and "its data could not be prepared (run" in said.sentences[0]
+    evening.now += dt.timedelta(seconds=patience(evening.night) + 1)
+    (again,) = evening.step().requests
+    assert again.run_key != request.run_key, "Dagster starts no run for a key twice"
+    evening.instance.report_run_canceled(evening.start(again, DagsterRunStatus.STARTED))
+    assert "was ended by a person" in evening.step().sentences[0]
+
+
+def test_what_a_person_ended_rests_until_the_next_night_and_what_the_morning_withdrew_does_not(
+    evening: Evening,
+) -> None:
+    evening.prepared()
+    stopped, withdrawn, *_ = evening.step().requests
+    evening.instance.report_run_canceled(evening.start(stopped, DagsterRunStatus.STARTED))
+    evening.instance.report_run_canceled(evening.start(withdrawn, DagsterRunStatus.NOT_STARTED, **{WITHDRAWN: "true"}))
+    said = evening.step()
+    assert evening.asked(said) == [[name] for name in TRIALS[1:]]
+    assert said.requests[0].run_key == withdrawn.run_key.replace(" 1", " 2")  # type: ignore[union-attr]
+
+
+def test_a_run_whose_process_died_is_the_daemons_until_it_had_its_time(evening: Evening) -> None:
+    evening.prepared()
+    (first, *_) = evening.step().requests
+    run = evening.start(first, DagsterRunStatus.STARTED)
+    evening.instance.report_run_failed(run)
+    assert evening.instance.get_run_by_id(run.run_id).tags["dagster/will_retry"] == "true"  # type: ignore[union-attr]
+    assert names(first) not in evening.asked(evening.step())
+    evening.instance.add_run_tags(run.run_id, {"dagster/auto_retry_run_id": "the one that came"})
+    assert names(first) in evening.asked(evening.step()), "that one is over, and the trial is not done"
+
+
+def test_what_takes_its_run_with_it_comes_last_and_alone(evening: Evening) -> None:
+    small_lab(evening.bench.lab.root, evening._corpus, night=hours(evening.now), trials_per_run=5)
+    evening.prepared()
+    assert evening.asked(evening.step()) == [TRIALS]
+    with pytest.raises(KeyboardInterrupt), evening.bench.records.begin("concert", TRIALS[1], "a run"):
+        raise KeyboardInterrupt  # nothing is recorded, as when a process is killed
+    assert evening.asked(evening.step()) == [[TRIALS[0]], TRIALS[2:], [TRIALS[1]]]
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt), evening.bench.records.begin("concert", TRIALS[1], "a run"):
+            raise KeyboardInterrupt
+    assert evening.asked(evening.step()) == [[TRIALS[0]], TRIALS[2:]], "three times in one night is enough"
+
+
+def test_a_plan_that_came_to_nothing_is_not_made_again_at_once(evening: Evening) -> None:
+    evening.prepared()
+    evening.say(attempts=3, mode="balance_0.00")
+    said = evening.step(known=lambda study, name: False)
+    assert said.requests == () and said.at_rest == {"concert"} and 0 < said.rest_seconds <= 300
+    assert evening.step(at_rest=said.at_rest).requests == ()
+    assert evening.asked(evening.step()) == [["balance_0.00"]]
+
+
+def test_out_of_its_hours_a_study_says_when_they_begin(evening: Evening) -> None:
+    evening.now += 2 * HOUR
+    assert evening.step().sentences[0].startswith("concert: its next night begins on ")
+    write_yaml(evening.bench.lab.studies_file, {"concert": {"night": {"on": False}}})
+    assert evening.step().sentences == ("concert: its nights are off",)
+
+
+def test_the_report_is_asked_for_when_the_last_run_of_the_evening_has_ended(evening: Evening) -> None:
+    def due(now: dt.datetime) -> dg.RunRequest | None:
+        return report_request(evening.bench, evening.instance, now, [CONCERT])
+
+    assert due(evening.now + 2 * HOUR) is None, "there was no night"
+    evening.prepared()
+    run = evening.start(evening.step().requests[0], DagsterRunStatus.STARTED)
+    assert due(evening.now) is None, "the night goes on"
+    assert due(evening.now + 2 * HOUR) is None, "one of its runs does"
+    evening.instance.report_run_canceled(run)
+    request = due(evening.now + 2 * HOUR)
+    assert request is not None and request.tags[marks.NIGHT] == f"report {evening.night.name}"
+    report = evening.start(request, DagsterRunStatus.STARTED)
+    assert due(evening.now + 2 * HOUR) is None
+    evening.instance.report_run_failed(report)
+    evening.instance.add_run_tags(report.run_id, {"dagster/will_retry": "false"})
+    again = due(evening.now + 2 * HOUR)
+    assert again is not None and again.run_key != request.run_key
+    assert [run.part for run in newest_runs(evening.instance, marks.REPORT, 5)] == [marks.REPORT]

@@ -1,0 +1,90 @@
+"""In the morning the queue is empty and the machine is free, whatever a run thinks of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+
+from ml.studies.night import NightConfig
+from orchestration.instance_home import prepare_instance
+from orchestration.nights import marks
+from orchestration.nights.morning import WITHDRAWN, end_nights
+from orchestration.nights.window import Night
+from orchestration.reaper import reap
+from tests.orchestration.tiny_definitions import defs
+
+BELL = dt.datetime.now(dt.UTC).replace(microsecond=0)
+NIGHT = Night("study", "2026-11-21", BELL - dt.timedelta(hours=8), BELL)
+DEAF = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    monkeypatch.setenv("DAGSTER_HOME", "is set by prepare_instance")
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "is set by prepare_instance")
+    prepare_instance(tmp_path / "dagster")
+    with dg.DagsterInstance.get() as made:
+        yield made
+
+
+def a_run(instance: dg.DagsterInstance, status: DagsterRunStatus, pid: int | None = None) -> str:
+    tags = marks.marks(NIGHT, NightConfig(grace_seconds=10), marks.TRIALS)
+    run = instance.create_run_for_job(defs.resolve_job_def("quick_job"), status=status, tags=tags)
+    if pid is not None:
+        instance.report_engine_event(f"Started process for run (pid: {pid}).", run)
+    return run.run_id
+
+
+def status(instance: dg.DagsterInstance, run_id: str) -> DagsterRunStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
+
+
+def at(seconds: float) -> dt.datetime:
+    """So long after the bell."""
+    return BELL + dt.timedelta(seconds=seconds)
+
+
+def test_what_waits_is_withdrawn_at_the_bell_and_what_works_has_its_grace(instance: dg.DagsterInstance) -> None:
+    waits = a_run(instance, DagsterRunStatus.NOT_STARTED)
+    with subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, text=True) as deaf:
+        assert deaf.stdout is not None and deaf.stdout.readline() == "deaf\n"
+        works = a_run(instance, DagsterRunStatus.STARTED, deaf.pid)
+        assert end_nights(instance, at(-1)) == []
+        assert [status(instance, run) for run in (waits, works)] == [
+            DagsterRunStatus.NOT_STARTED,
+            DagsterRunStatus.STARTED,
+        ]
+
+        assert end_nights(instance, at(1)) == [f"run {waits[:8]} is withdrawn: the night is over"]
+        assert [status(instance, run) for run in (waits, works)] == [
+            DagsterRunStatus.CANCELED,
+            DagsterRunStatus.STARTED,
+        ]
+        assert instance.get_run_by_id(waits).tags[WITHDRAWN] == "true"  # type: ignore[union-attr]
+
+        (said,) = end_nights(instance, at(11))
+        assert said == f"run {works[:8]} is asked to end: the grace of the morning is over"
+        assert status(instance, works) == DagsterRunStatus.CANCELING
+        assert end_nights(instance, at(15)) == [], "it is asked once"
+        assert deaf.poll() is None, "it does not listen"
+
+        (said,) = end_nights(instance, at(21))
+        assert said == f"run {works[:8]} did not end when asked to: process {deaf.pid} was killed"
+        assert deaf.wait(5) == -9
+    assert status(instance, works) == DagsterRunStatus.CANCELED, "nobody wants it retried"
+    assert end_nights(instance, at(60)) == [] and reap(instance) == []
+
+
+def test_a_run_of_no_night_is_left_alone(instance: dg.DagsterInstance) -> None:
+    run = instance.create_run_for_job(defs.resolve_job_def("quick_job"), status=DagsterRunStatus.STARTED)
+    assert end_nights(instance, at(10_000)) == []
+    assert status(instance, run.run_id) == DagsterRunStatus.STARTED
