@@ -10,6 +10,8 @@ from orchestration import answers, data, showing, trials
 from orchestration.failures import Interrupted, ends_when_interrupted, may_be_tried_again, may_pass, sentence
 from orchestration.following import follows
 from orchestration.instance_home import POOL
+from orchestration.nights import clock
+from orchestration.nights.cleaning import make_room
 from orchestration.nights.tonight import tonight_of
 from orchestration.resources import Bench
 
@@ -77,6 +79,7 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
     )
     def features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         with may_be_tried_again():
+            make_room(bench, clock.now(), showing.say(context))
             return showing.features(data.build_features(bench, study, showing.progress(context)))
 
     trained_model = dg.AssetSpec(
@@ -121,6 +124,7 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
                     continue
                 if tonight and (why := tonight.given_up(name)):
                     raise trials.TrialFailed(name, why, again=False)
+                make_room(bench, clock.now(), say)
                 with ends_when_interrupted():
                     answer = trials.run_trial(
                         bench,

@@ -19,6 +19,7 @@ from ml.studies.night import NightConfig
 from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from orchestration.nights import choosing, clock, marks
+from orchestration.nights.guards import holdup
 from orchestration.nights.planning import plan_nights
 from orchestration.nights.runs import NightRun, runs_of
 from orchestration.nights.window import Night, next_night, night_at
@@ -174,6 +175,8 @@ def _trials(
         if not groups:
             said.append(f"{name}: {plans[name].sentence}")
             continue
+        if not under_way and (why := holdup(bench)):
+            return [], [*said, f"{name}: {why}"], False
         at_most = (1 if found.config.order == "smart" else IN_QUEUE) - waiting
         requests = [_of_group(found, group) for group in groups[: max(0, at_most)]]
         said.append(f"{name}: {plans[name].sentence}")

@@ -22,6 +22,11 @@ CLOCK_SECONDS = 5.0
 """How far a process's start and the time that it noted itself may disagree."""
 
 
+def holdup(bench: Bench) -> str:
+    """Why no trial is begun now, in a sentence: no room on the disk, or the GPU is another program's; "" else."""
+    return disk_problem(bench) or gpu_problem(bench)
+
+
 def gpu_problem(bench: Bench) -> str:
     """Who holds so much of the GPU that a night waits for it; "" where nobody does, or where it is not waited for.
 
@@ -60,8 +65,8 @@ def disk_problem(bench: Bench) -> str:
     if free >= rules.keep_free_bytes:
         return ""
     return (
-        f"{size(free)} are free on the disk of {bench.lab.root}, and a night leaves {size(rules.keep_free_bytes)}: "
-        f"free some space (`nocturne clean` shows what can go), or say `keep_free_gb` in {bench.lab.nights_file}"
+        f"{size(free)} are free on the disk of {bench.lab.root}, {size(rules.keep_free_bytes)} are to stay free: "
+        f"make room (`nocturne clean` shows what can go), or say another `keep_free_gb` in {bench.lab.nights_file}"
     )
 
 

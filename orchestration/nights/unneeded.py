@@ -11,6 +11,7 @@ from pathlib import Path
 from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from orchestration import forcing
+from orchestration.nights import clock
 from orchestration.nights.old_runs import old_runs, remove_run
 from orchestration.nights.wanted import Unknown, Wanted, needed_models, wanted_by
 from orchestration.resources import Bench
@@ -70,6 +71,7 @@ def unneeded(bench: Bench, now: dt.datetime, *, runs: bool = True, studies: Sequ
             wanted[study.name] = wanted_by(bench, study)
         except Unknown as problem:
             unknown[study.name] = str(problem)
+    now = clock.as_recorded(now)
     look = _Look(bench, wanted, unknown, now.timestamp())
     for kind in KINDS:
         look.at(kind)
