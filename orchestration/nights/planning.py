@@ -50,13 +50,14 @@ class StudyPlan:
 
 
 def plan_nights(
-    bench: Bench, now: dt.datetime, studies: Sequence[Study] = ALL_STUDIES, *, calibrate: bool = False
+    bench: Bench, now: dt.datetime, studies: Sequence[Study] = ALL_STUDIES, *, foresee: bool = False
 ) -> list[StudyPlan]:
     """The plan of the night that is going on, else of the next one, of every study.
 
-    `calibrate`: where no epoch was measured yet, a few steps are timed (see `estimating`); else that is unknown.
+    `foresee`: what was not foreseen yet is, which builds networks and may time steps (see `estimating`); else its cost
+    is unknown.
     """
-    drafts = [_draft(bench, study, now, calibrate) for study in studies]
+    drafts = [_draft(bench, study, now, foresee) for study in studies]
     fitting = Fitting(now, plan.free_bytes(bench.lab.root) - nights_of_lab(bench.lab).keep_free_bytes)
     # Sorting is stable: of two whose nights go on, the first of the registry has the machine first.
     for number in sorted(range(len(drafts)), key=lambda number: _begins(drafts[number], now)):
@@ -68,7 +69,7 @@ def _begins(draft: StudyPlan, now: dt.datetime) -> dt.datetime:
     return max(draft.night.begins, now) if draft.night else now
 
 
-def _draft(bench: Bench, study: Study, now: dt.datetime, calibrate: bool) -> StudyPlan:
+def _draft(bench: Bench, study: Study, now: dt.datetime, foresee: bool) -> StudyPlan:
     """The work of a study, as if all of it fitted."""
     try:
         config = bench.settings(study).night
@@ -79,7 +80,7 @@ def _draft(bench: Bench, study: Study, now: dt.datetime, calibrate: bool) -> Stu
             )
             return StudyPlan(study, None, (), 0, said)
         bench.source(study)
-        entries = work_of(bench, study, night, calibrate=calibrate)
+        entries = work_of(bench, study, night, foresee=foresee)
     except (ConfigError, NotReady) as problem:
         return StudyPlan(study, None, (), 0, str(problem))
     try:

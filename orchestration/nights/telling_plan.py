@@ -8,11 +8,11 @@ import textwrap
 from collections.abc import Sequence
 
 from ml.studies.study import Study
-from ml.training import gpu
 from orchestration import plan
 from orchestration.asking import FEW, count, duration, size
 from orchestration.nights import clock
 from orchestration.nights.confounds import POINTS, confounds
+from orchestration.nights.guards import disk_problem, gpu_problem
 from orchestration.nights.lab_nights import nights_of_lab
 from orchestration.nights.planning import Entry, StudyPlan, plan_nights
 from orchestration.resources import Bench
@@ -27,10 +27,11 @@ def print_nights(bench: Bench, study: Study | None, points: float = POINTS) -> i
         bench.settings(study)
         bench.source(study)
     now = clock.now()
-    plans = plan_nights(bench, now, calibrate=True)
+    plans = plan_nights(bench, now, foresee=True)
     print(f"lab: {bench.lab.root}")
-    for holder in gpu.holders():
-        print(f"the GPU is in use: {holder.name} (process {holder.pid}) holds {holder.mib} MiB")
+    for problem in (gpu_problem(bench), disk_problem(bench)):
+        if problem:
+            print(problem)
     for found in plans:
         if study is None or found.study.name == study.name:
             print("\n" + "\n".join(told(bench, found, now, points)))

@@ -42,7 +42,7 @@ class Entry:
     """About when; None where it does not begin tonight, or nobody knows how long those before it take."""
 
 
-def work_of(bench: Bench, study: Study, night: Night, *, calibrate: bool) -> list[Entry]:
+def work_of(bench: Bench, study: Study, night: Night, *, foresee: bool) -> list[Entry]:
     """Every trial that a night of the study is about: to be done (as if all of it fitted), given up, done."""
     config: NightConfig = bench.settings(study).night
     states = _of_the_mode(study, config, trial_states(bench, study))
@@ -52,7 +52,7 @@ def work_of(bench: Bench, study: Study, night: Night, *, calibrate: bool) -> lis
         bench, study, config, [one for one in states if one.state != "done" and not refusals[one.trial.name]]
     )
     done = [one for one in states if one.state == "done"]
-    entries = _costed(bench, study, data, todo, done, calibrate=calibrate)
+    entries = _costed(bench, study, data, todo, done, foresee=foresee)
     for one in states:
         if refusals[one.trial.name]:
             entries.append(Entry(one.trial, one.state, one.why, None, "", 0, "given up", refusals[one.trial.name]))
@@ -136,7 +136,7 @@ def _costed(
     todo: Sequence[TrialState],
     done: Sequence[TrialState],
     *,
-    calibrate: bool,
+    foresee: bool,
 ) -> list[Entry]:
     """What each of them adds to what is trained before it."""
     if data is None:
@@ -146,7 +146,7 @@ def _costed(
     wanted = {chains[one.trial.name] for one in todo}
     trained = [one for one in done if chains[one.trial.name] in wanted]  # their epochs may serve a longer one
     costed = [one.trial for one in (*trained, *todo)]
-    found, around = costs(bench, study, data, costed, calibrate=calibrate)
+    found, around = costs(bench, study, data, costed, foresee=foresee)
     alone = {trial.name: cost for trial, cost in zip(costed, found, strict=True)}
     reached: dict[str, float] = {}
     stored: dict[str, int] = {}
@@ -162,8 +162,9 @@ def _costed(
         before, kept = max(reached.get(chain, 0.0), begun), stored.get(chain, 0)
         left = None if cost.seconds is None else max(0.0, cost.seconds - before) + around
         reached[chain], stored[chain] = max(before, cost.seconds or 0.0), max(kept, cost.disk_bytes)
-        basis = f"says the same as {twins[name]}: its epochs are shared" if name in twins else cost.basis
-        entries.append(Entry(one.trial, one.state, one.why, left, basis, max(0, cost.disk_bytes - kept), "tonight"))
+        added = max(0, cost.disk_bytes - kept)
+        twin = f"says the same as {twins[name]}: its epochs are shared" if name in twins else ""
+        entries.append(Entry(one.trial, one.state, one.why, left, cost.basis, added, "tonight", twin))
     return entries
 
 

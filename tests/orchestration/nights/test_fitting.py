@@ -94,8 +94,8 @@ def test_epochs_that_trials_share_are_counted_once(grid: Bench):
     names = [trial.name for trial in grid.trials(DENOISE).trials if trial.mode == "small"]
     measured(grid, DENOISE, grid.trials(DENOISE).trials[0].name, 600.0)
     trials = [grid.trials(DENOISE).named(name) for name in names]
-    found = plan_nights(grid, NOW, (DENOISE,))[0]
-    alone, around = costs(grid, DENOISE, grid.data(DENOISE), trials, calibrate=False)
+    found = plan_nights(grid, NOW, (DENOISE,), foresee=True)[0]
+    alone, around = costs(grid, DENOISE, grid.data(DENOISE), trials, foresee=False)
     longest = plan.longest_of_chains(DENOISE, trials, alone)
     assert (len(trials), len(longest)) == (8, 2)
     together = sum(entry.seconds or 0.0 for entry in found.tonight)
@@ -108,9 +108,9 @@ def test_epochs_of_a_finished_sibling_serve_a_longer_one(grid: Bench):
         trial.name for trial in grid.trials(DENOISE).trials if trial.mode == "small" and "bs4" in trial.name
     ]
     measured(grid, DENOISE, grid.trials(DENOISE).trials[0].name, 600.0)
-    before = {entry.trial.name: entry.seconds for entry in plan_nights(grid, NOW, (DENOISE,))[0].tonight}
+    before = {entry.trial.name: entry.seconds for entry in plan_nights(grid, NOW, (DENOISE,), foresee=True)[0].tonight}
     attempt(grid, DENOISE, short, "finished")
-    after = {entry.trial.name: entry.seconds for entry in plan_nights(grid, NOW, (DENOISE,))[0].tonight}
+    after = {entry.trial.name: entry.seconds for entry in plan_nights(grid, NOW, (DENOISE,), foresee=True)[0].tonight}
     assert short in before and short not in after
     assert sum(after[name] or 0.0 for name in after if "bs4" in name) < sum(
         before[name] or 0.0 for name in before if "bs4" in name

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,10 @@ from orchestration.nights.window import DAY, night_at
 from orchestration.nights.work import attempts_tonight
 from orchestration.ordering import promising
 from orchestration.resources import Bench
+from storage.lab import Lab
 from storage.results import publish
 from tests.orchestration.nights.made_up import attempt, look, measured
-from tests.small_lab import TINY, small_lab, write_yaml
+from tests.small_lab import TINY, environment, small_lab, write_yaml
 
 HOUR = 3600.0
 ALL_DAY = {"timezone": "UTC", "starts": "00:00", "ends": "00:00"}
@@ -44,10 +48,6 @@ def looked_at(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
 @pytest.fixture
 def bench(looked_at: Path, tmp_path: Path) -> Bench:
     """A copy of it for one test."""
-    import shutil
-
-    from storage.lab import Lab
-
     shutil.copytree(looked_at, tmp_path / "lab")
     return Bench(Lab.open(tmp_path / "lab"))
 
@@ -56,8 +56,8 @@ def say(bench: Bench, **settings: Any) -> None:
     write_yaml(bench.lab.studies_file, {"concert": merge(TINY | {"night": ALL_DAY}, settings)})
 
 
-def planned(bench: Bench, at: dt.datetime | None = None, **more: Any) -> StudyPlan:
-    return plan_nights(bench, at or now(), (CONCERT,), **more)[0]
+def planned(bench: Bench, at: dt.datetime | None = None, *, foresee: bool = True) -> StudyPlan:
+    return plan_nights(bench, at or now(), (CONCERT,), foresee=foresee)[0]
 
 
 def names(plan: StudyPlan, *when: Any) -> list[str]:
@@ -187,7 +187,7 @@ def test_one_of_two_that_say_the_same_costs_no_epochs(bench: Bench):
     write_yaml(bench.lab.experiments("concert") / "half.yaml", {"balance_strength": 0.5, "name": "half_again"})
     said = {entry.trial.name: entry for entry in planned(bench).entries}
     assert said["half_again"].seconds == 0
-    assert said["half_again"].basis == "says the same as balance_0.50: its epochs are shared"
+    assert said["half_again"].reason == "says the same as balance_0.50: its epochs are shared"
     assert said["balance_0.50"].seconds == pytest.approx(HOUR)
 
 
@@ -223,14 +223,37 @@ def test_a_mode_leaves_the_other_trials_out(bench: Bench):
 def test_steps_are_timed_once_kept_and_never_while_a_trial_has_the_machine(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
-    assert {entry.seconds for entry in planned(bench).tonight} == {None}, "the daemon times nothing"
     with machine_lease(bench.lab, bench.machine(), "a trial", lambda words: None):
-        assert {entry.seconds for entry in planned(bench, calibrate=True).tonight} == {None}
-    first = planned(bench, calibrate=True).tonight
+        busy = planned(bench).tonight
+    assert {entry.seconds for entry in busy} == {None}
+    assert busy[0].basis == "unknown: a trial has the machine now, so nothing is timed"
+    first = planned(bench).tonight
     assert all(entry.seconds and entry.basis.startswith("rough: ") for entry in first)
-    monkeypatch.setattr(estimating, "_calibrated", None)  # would fail if it were asked again
-    again = planned(bench, calibrate=True).tonight
-    assert [entry.seconds for entry in again] == [entry.seconds for entry in first]
-    assert {entry.seconds for entry in planned(bench).tonight} == {entry.seconds for entry in first}
-    (bench.lab.root / "calibrated.json").write_text("{", encoding="utf-8")
-    assert {entry.seconds for entry in planned(bench).tonight} == {None}, "a damaged file is nothing"
+    monkeypatch.setattr(estimating._Kept, "_estimate", None)  # would fail if it were asked again
+    for foresee in (True, False):
+        again = planned(bench, foresee=foresee).tonight
+        assert [entry.seconds for entry in again] == [entry.seconds for entry in first]
+    (bench.lab.root / estimating.FILE).write_text("{", encoding="utf-8")
+    assert {entry.seconds for entry in planned(bench, foresee=False).tonight} == {None}, "a damaged file is nothing"
+
+
+def test_the_daemon_reckons_with_what_was_foreseen_and_loads_no_network(bench: Bench):
+    """Its process lives on: the libraries of the networks would take hundreds of MB of it, or the GPU."""
+    measured(bench, CONCERT, "balance_1.00", 7200.0)
+    look_up = (
+        "import sys; from orchestration.nights import clock; from orchestration.nights.planning import plan_nights; "
+        "from orchestration.resources import open_bench; "
+        "plan = plan_nights(open_bench(), clock.now())[0]; "
+        "print({entry.seconds for entry in plan.tonight}, {'torch', 'transformers'} & set(sys.modules))"
+    )
+
+    def asked() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", look_up], env=environment(bench), capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert asked() == "{None} set()"
+    planned(bench)
+    seconds, loaded = asked().split(" ", 1)
+    assert float(seconds.strip("{}")) == pytest.approx(7200.0)
+    assert loaded == "set()"

@@ -32,7 +32,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Bench:
 
 
 def test_a_person_reads_times_disk_what_does_not_fit_and_why(bench: Bench):
-    found = plan_nights(bench, AT, (CONCERT,))[0]
+    found = plan_nights(bench, AT, (CONCERT,), foresee=True)[0]
     lines = told(bench, found, AT)
     assert lines[1:3] == [
         "the present night: 2026-11-21, 17:00 until 10:00 (Sun 22 Nov), 16.0 h from now",
@@ -52,13 +52,13 @@ def test_a_person_reads_times_disk_what_does_not_fit_and_why(bench: Bench):
 
 def test_before_the_night_the_next_one_is_told(bench: Bench):
     noon = AT.replace(hour=12)
-    lines = told(bench, plan_nights(bench, noon, (CONCERT,))[0], noon)
+    lines = told(bench, plan_nights(bench, noon, (CONCERT,), foresee=True)[0], noon)
     assert lines[1] == "the next night: 2026-11-21, 17:00 until 10:00 (Sun 22 Nov)"
     assert lines[2].startswith("3 trials from 17:00, ")
 
 
 def test_the_page_shows_the_same_as_a_table(bench: Bench):
-    text = as_markdown(plan_nights(bench, AT, (CONCERT,))[0])
+    text = as_markdown(plan_nights(bench, AT, (CONCERT,), foresee=True)[0])
     assert text.splitlines()[0].startswith("3 trials from 18:00")
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[1] for row in rows[2:]] == [f"balance_{each}" for each in ("0.00", "0.25", "0.50", "0.75")]
@@ -68,7 +68,7 @@ def test_the_page_shows_the_same_as_a_table(bench: Bench):
 def test_of_a_large_grid_the_first_of_each_kind_are_listed(bench: Bench, tmp_path: Path):
     corpus = next(iter(bench.source(CONCERT).parents))
     large = small_lab(tmp_path / "lab", corpus, "denoise", night=NIGHT)
-    found = plan_nights(large, AT, (DENOISE,))[0]
+    found = plan_nights(large, AT, (DENOISE,), foresee=True)[0]
     lines = told(large, found, AT)
     assert sum(line.startswith(("18:00", "then")) for line in lines) == 8
     assert f"… and {len(found.entries) - 8} more" in lines
