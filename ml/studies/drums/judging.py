@@ -65,17 +65,18 @@ def calibrate(
 ) -> np.ndarray:
     """The threshold (12,) of each component with which most events of these songs are found (event F1).
 
-    Where several are as good, the one nearest to one half. A component that no reference holds keeps its `fallback`.
+    Where several are as good, to half an event, the one nearest to one half: a few songs say no more. A component that
+    no reference holds keeps its `fallback`.
     """
     found = np.asarray(fallback, dtype=float).copy()
     for place, name in enumerate(COMPONENTS):
         wanted = [reference.get(name, np.zeros(0)) for reference in references]
-        if sum(map(len, wanted)):
+        if events := sum(map(len, wanted)):
             own = [
                 [song.onsets[chosen(song.onsets, song.probabilities[:, place], threshold)] for song in heard]
                 for threshold in THRESHOLDS
             ]
-            found[place] = _best([_f1(wanted, said) for said in own])
+            found[place] = _best([_f1(wanted, said) for said in own], events)
     return found
 
 
@@ -85,12 +86,12 @@ def calibrate_on_hits(probabilities: np.ndarray, sounding: np.ndarray) -> np.nda
     for place in np.flatnonzero(np.asarray(sounding).any(axis=0)):
         truth, said = sounding[:, place].astype(bool), probabilities[:, place, None] >= THRESHOLDS
         right = (said & truth[:, None]).sum(axis=0)
-        found[place] = _best(list(2 * right / (said.sum(axis=0) + truth.sum())))
+        found[place] = _best(list(2 * right / (said.sum(axis=0) + truth.sum())), int(truth.sum()))
     return found
 
 
-def _best(values: Sequence[float]) -> float:
-    best = THRESHOLDS[np.asarray(values) >= max(values) - 1e-9]
+def _best(values: Sequence[float], events: int) -> float:
+    best = THRESHOLDS[np.asarray(values) >= max(values) - 0.5 / events]
     return float(best[np.argmin(np.abs(best - THRESHOLD))])
 
 
@@ -115,7 +116,7 @@ def _shared(
 
     def write(_: Any) -> dict[str, Any]:
         if any(songs.values()):
-            job.say(_hearing(songs))
+            job.say(_hearing(songs) + ("" if transcriber.network else " by heuristics, to compare with"))
         ready = transcriber
         rows: list[list[Any]] = []
         first = songs.get(VALIDATION, [])

@@ -33,7 +33,8 @@ def test_songs_are_compared_with_their_maps_and_shared_by_all_who_have_the_same_
     songs = {"validation": [song("a", 1), song("b", 2)], "test": [song("c", 3)]}
     said: list[str] = []
     found = judge(job(tmp_path, said), "weights", Transcriber(None, None), songs, HALVES)
-    assert said == ["transcribing 3 songs of validation and test"] * 2, "once for the network, once for heuristics"
+    assert said[0].startswith("transcribing 3 songs of validation and test")
+    assert len(said) == 2, "once for the network, once for heuristics"
     overall = found.scores[found.scores["metric"] == "event_f1"]
     assert overall["recording"].tolist() == ["a", "b", "c"]
     assert overall["part"].tolist() == ["validation", "validation", "test"]
@@ -81,6 +82,10 @@ def test_each_threshold_is_where_most_events_are_found() -> None:
     assert np.delete(found, [KICK, SNARE]) == pytest.approx(0.7), "what no song holds keeps its own"
     sure = heard([1.0, 2.0], kick=[0.99, 0.01])
     assert calibrate([sure], [{"kick": np.array([1.0])}], HALVES)[KICK] == pytest.approx(0.5), "the middle of many"
+    times = [float(at) for at in range(40)]
+    one_is_odd = heard([*times, 40.0, 41.0], kick=[*([0.9] * 39), 0.07, 0.08, 0.01])
+    found = calibrate([one_is_odd], [{"kick": np.array(times)}], HALVES)
+    assert found[KICK] == pytest.approx(0.5), "one odd hit, found at the price of another, moves no threshold"
 
 
 def test_thresholds_of_single_hits() -> None:
