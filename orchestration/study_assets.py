@@ -12,6 +12,7 @@ from orchestration.following import follows
 from orchestration.instance_home import POOL
 from orchestration.nights import clock
 from orchestration.nights.cleaning import make_room
+from orchestration.nights.evening import plan_of
 from orchestration.nights.tonight import tonight_of
 from orchestration.resources import Bench
 
@@ -80,7 +81,9 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
     def features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         with may_be_tried_again():
             make_room(bench, clock.now(), showing.say(context))
-            return showing.features(data.build_features(bench, study, showing.progress(context)))
+            shown = showing.features(data.build_features(bench, study, showing.progress(context)))
+            plan = plan_of(bench, study, context.run, showing.say(context))
+            return shown._replace(metadata={**(shown.metadata or {}), **plan})
 
     trained_model = dg.AssetSpec(
         key("trained_model"),
