@@ -77,7 +77,8 @@ def _best(scores: Scores, best: str) -> list[str]:
     """The leader, what test says of it, and whether it learned by heart."""
     row, overall = scores.board.loc[best], {part: scores.overall(part) for part in scores.parts()}
     epoch = f", epoch {row['best_epoch']:.0f}" if pd.notna(row.get("best_epoch")) else ""
-    lines = [f"BEST MODEL (chosen by macro F1 on validation): {best}{epoch}"]
+    chosen = "F1 in whole songs" if scores.monitored == EVENT_F1 else "macro F1"
+    lines = [f"BEST MODEL (chosen by {chosen} on validation): {best}{epoch}"]
     for part in ("validation", "test"):
         if part not in overall or "macro_f1" not in overall[part]:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,11 @@ from ml.studies.study import Outcome, Trial, TrialJob
 from ml.training.engine import EpochNote, Recipe
 
 MONITOR = "macro_f1"
-"""The validation metric that chooses the best epoch and the best trial: every component counts alike."""
+"""The validation metric that chooses the best epoch: every component counts alike. It chooses the best trial too where
+no song of validation has a map."""
+IN_SONGS = "event_f1"
+"""Else that trial is best which finds most hits of whole songs: a network that names one component for each hit may be
+right about it and still miss what sounds beside it."""
 
 
 def run_trial(job: TrialJob) -> Outcome:
@@ -47,7 +52,7 @@ def run_trial(job: TrialJob) -> Outcome:
         about["thresholds"] = [round(float(value), 4) for value in found.thresholds]
         return {"scores": found.scores, "metrics": found.metrics}
 
-    return run_classifier(
+    outcome = run_classifier(
         job,
         lesson,
         recipe_of(job, trial),
@@ -56,6 +61,19 @@ def run_trial(job: TrialJob) -> Outcome:
         save_model=lambda model, folder: save_model(model, folder, about),
         further=in_songs,
     )
+    return _chosen_by_songs(outcome)
+
+
+def _chosen_by_songs(outcome: Outcome) -> Outcome:
+    """The trial is ranked by whole songs of validation where there are any."""
+    metrics = outcome.tables.get("metrics")
+    if metrics is None:
+        return outcome
+    own = metrics[(metrics["part"] == "validation") & (metrics["metric"] == IN_SONGS) & metrics["class"].isna()]
+    if not len(own):
+        return outcome
+    value = float(own["value"].iloc[0])
+    return replace(outcome, selection_metric=f"validation_{IN_SONGS}", selection_value=value)
 
 
 def _judged_by_songs(

@@ -160,7 +160,6 @@ def test_hits_in_company_are_left_out_of_training_where_that_is_wanted(place: Pa
 
 
 def test_a_trial_learns_and_says_so_of_hits_alone_and_in_company(outcome: Outcome) -> None:
-    assert outcome.selection_metric == f"validation_{MONITOR}" and outcome.higher_is_better
     assert losses(outcome)[-1] < 0.7 * losses(outcome)[0]
     metrics = outcome.tables["metrics"]
     windows = metrics[(metrics["level"] == "window") & metrics["class"].isna()]
@@ -191,7 +190,12 @@ def test_components_that_are_known_to_sound_beside_it_are_not_asked_for(outcome:
 
 
 def test_whole_songs_are_judged_and_the_model_knows_how_it_hears(outcome: Outcome, tmp_path: Path) -> None:
-    scores = outcome.tables["scores"]
+    scores, metrics = outcome.tables["scores"], outcome.tables["metrics"]
+    pooled = metrics[(metrics["metric"] == "event_f1") & metrics["class"].isna()].set_index("part")["value"]
+    assert (outcome.selection_metric, outcome.selection_value) == ("validation_event_f1", pooled["validation"])
+    assert outcome.higher_is_better and outcome.trained.best is not None
+    history = [note.validation[MONITOR] for note in outcome.trained.history]
+    assert outcome.trained.best.validation[MONITOR] == max(history), "the epoch is chosen by hits, the trial by songs"
     assert set(scores["part"]) == {"validation", "test"} and "event_f1" in set(scores["metric"])
     assert outcome.save_model is not None
     outcome.save_model(tmp_path)
@@ -207,6 +211,7 @@ def test_without_songs_hits_alone_say_from_when_a_component_is_heard(tmp_path: P
     one_of_each = said.split.drop_duplicates("content_hash")
     alone = one_of_each.assign(path="packs/" + one_of_each["group"] + "/kick/1.wav", label="kick")
     found = run_trial(replace(said, split=alone))
+    assert found.selection_metric == f"validation_{MONITOR}"
     assert found.tables["scores"].empty and set(found.tables["metrics"]["level"]) == {"window"}
     assert found.save_model is not None
     (tmp_path / "model").mkdir()
