@@ -13,7 +13,7 @@ import numpy as np
 STEPS = 16
 """Of a bar: sixteenths of four quarters."""
 
-LOUDNESS = {"X": 0.92, "x": 0.68, "o": 0.48}
+LOUDNESS = {"X": 0.92, "x": 0.68, "o": 0.52}
 
 LATE = 0.004
 """Deviation of a hand or foot from the time that is written, in seconds."""

@@ -91,8 +91,8 @@ TUNINGS: dict[str, tuple[float, float]] = {
     "tom sweep": (1.1, 1.4),
     "kick loud": (0.75, 1.0),
     "snare loud": (0.65, 0.95),
-    "hihat_closed loud": (0.32, 0.5),
-    "hihat_open loud": (0.3, 0.5),
+    "hihat_closed loud": (0.45, 0.65),
+    "hihat_open loud": (0.45, 0.65),
     "crash loud": (0.45, 0.75),
     "ride loud": (0.3, 0.5),
     "tom_high loud": (0.55, 0.85),
@@ -117,7 +117,7 @@ def snare(kit: dict[str, float], hard: float, rng: np.random.Generator) -> np.nd
     skin = _skin(time, hz, 1.25, 0.01, decay) + 0.5 * _skin(time, hz * 1.59, 1.1, 0.01, decay * 0.7)
     low, tail = kit["snare wires hz"], kit["snare wires decay"]
     wires = _bands(
-        rng, time, [(low / 3, low, 0.5, tail * 0.7), (low, 3 * low, 1.0, tail), (7000, 14000, 0.15, tail / 2)]
+        rng, time, [(low / 3, low, 0.5, tail * 0.7), (low, 3 * low, 1.0, tail), (7000, 14000, 0.1, tail / 2)]
     )
     stick = _noise(rng, len(time), 1500, 7000) * np.exp(-time / 0.003)
     return skin + kit["snare wires"] * (0.6 + 0.4 * hard) * 0.5 * wires + hard * 0.5 * stick
