@@ -9,6 +9,7 @@ import dagster as dg
 from ml.studies.study import Study
 from orchestration.failures import sentence
 from orchestration.nights import clock
+from orchestration.nights.confounds import confounds
 from orchestration.nights.marks import night_of
 from orchestration.nights.planning import plan_nights
 from orchestration.nights.telling_plan import as_markdown
@@ -28,8 +29,9 @@ def plan_of(
     try:
         plans = plan_nights(bench, clock.now(), foresee=True)
         own = next(one for one in plans if one.study is study)
+        notes = confounds(bench, study, [entry.trial for entry in own.tonight]) if own.tonight else []
     except Exception as problem:
         say(f"the night could not be planned: {sentence(problem)}")
         return {}
     say(own.sentence)
-    return {"plan": dg.MetadataValue.md(as_markdown(own))}
+    return {"plan": dg.MetadataValue.md(as_markdown(own, notes))}

@@ -57,8 +57,12 @@ def plan_nights(
     `foresee`: what was not foreseen yet is, which builds networks and may time steps (see `estimating`); else its cost
     is unknown.
     """
+    try:
+        kept_free = nights_of_lab(bench.lab).keep_free_bytes
+    except ConfigError as problem:  # said of every study, where a person looks for why nothing runs
+        return [StudyPlan(study, None, (), 0, str(problem)) for study in studies]
     drafts = [_draft(bench, study, now, foresee) for study in studies]
-    fitting = Fitting(now, plan.free_bytes(bench.lab.root) - nights_of_lab(bench.lab).keep_free_bytes)
+    fitting = Fitting(now, plan.free_bytes(bench.lab.root) - kept_free)
     # Sorting is stable: of two whose nights go on, the first of the registry has the machine first.
     for number in sorted(range(len(drafts)), key=lambda number: _begins(drafts[number], now)):
         drafts[number] = _fitted(drafts[number], fitting)

@@ -26,6 +26,7 @@ def print_nights(bench: Bench, study: Study | None, points: float = POINTS) -> i
     if study is not None:  # a mistake in its settings, or no source, is what the command ends with
         bench.settings(study)
         bench.source(study)
+    kept_free = nights_of_lab(bench.lab).keep_free_bytes
     now = clock.now()
     plans = plan_nights(bench, now, foresee=True)
     print(f"lab: {bench.lab.root}")
@@ -35,7 +36,7 @@ def print_nights(bench: Bench, study: Study | None, points: float = POINTS) -> i
     for found in plans:
         if study is None or found.study.name == study.name:
             print("\n" + "\n".join(told(bench, found, now, points)))
-    _print_disk(bench, plans)
+    _print_disk(bench, plans, kept_free)
     sys.stdout.flush()
     return 0
 
@@ -54,25 +55,26 @@ def told(bench: Bench, found: StudyPlan, now: dt.datetime, points: float = POINT
         found.sentence,
     ]
     lines += _table(found)
-    for problem in bench.trials(study).problems:
-        lines.append(f"left out: {problem}")
+    trials = bench.trials(study)
+    lines += [f"left out: {problem}" for problem in trials.problems] + [f"note: {note}" for note in trials.notes]
     todo = [entry.trial for entry in found.entries if entry.when not in ("done", "given up")]
     if todo:
         lines += [f"note: {sentence}" for sentence in confounds(bench, study, todo, points)]
     return lines
 
 
-def as_markdown(found: StudyPlan) -> str:
-    """The plan of one study for the page: its sentence, and a row for every trial that is not done."""
+def as_markdown(found: StudyPlan, notes: Sequence[str] = ()) -> str:
+    """The plan of one study for the page: its sentence, a row for every trial that is not done, and `notes` on it."""
     rows = [
         [_clock(found, entry), entry.trial.name, entry.state, duration(entry.seconds), _why(entry)]
         for entry in _few(found)
     ]
+    said = [f"- {note}" for note in notes]
     if not rows:
-        return found.sentence
+        return "\n".join([found.sentence, *([""] if said else []), *said])
     head = ["begins", "trial", "state", "time", "why"]
     lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (head, ["---"] * 5, *rows)]
-    return "\n".join([found.sentence, "", *lines])
+    return "\n".join([found.sentence, "", *lines, *([""] if said else []), *said])
 
 
 def _table(found: StudyPlan) -> list[str]:
@@ -131,7 +133,6 @@ def _disk(found: StudyPlan) -> int:
     return found.features_bytes + sum(entry.disk_bytes for entry in found.tonight)
 
 
-def _print_disk(bench: Bench, plans: Sequence[StudyPlan]) -> None:
-    free, kept = plan.free_bytes(bench.lab.root), nights_of_lab(bench.lab).keep_free_bytes
-    needed = sum(_disk(found) for found in plans)
-    print(f"\ndisk: {size(free)} free, {size(kept)} of it are kept free; this may need {size(needed)} at most")
+def _print_disk(bench: Bench, plans: Sequence[StudyPlan], kept_free: int) -> None:
+    free, needed = plan.free_bytes(bench.lab.root), sum(_disk(found) for found in plans)
+    print(f"\ndisk: {size(free)} free, {size(kept_free)} of it are kept free; this may need {size(needed)} at most")

@@ -58,7 +58,8 @@ def test_before_the_night_the_next_one_is_told(bench: Bench):
 
 
 def test_the_page_shows_the_same_as_a_table(bench: Bench):
-    text = as_markdown(plan_nights(bench, AT, (CONCERT,), foresee=True)[0])
+    text = as_markdown(plan_nights(bench, AT, (CONCERT,), foresee=True)[0], ["a note"])
+    assert text.endswith("\n\n- a note")
     assert text.splitlines()[0].startswith("3 trials from 18:00")
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[1] for row in rows[2:]] == [f"balance_{each}" for each in ("0.00", "0.25", "0.50", "0.75")]
@@ -125,3 +126,14 @@ def test_a_mistake_in_the_night_is_told_with_its_file(bench: Bench, tmp_path: Pa
     assert answer.code == 2 and "`night.starts` is '25:00'" in answer.err and "studies.yaml" in answer.err
     assert "`night.starts` is '25:00'" in command(wrong, "plan").out, "the other studies are planned all the same"
     assert Lab.open(tmp_path / "lab").studies_file.is_file()
+
+
+def test_a_mistake_in_what_holds_for_all_nights_is_said_of_every_study(bench: Bench):
+    write_yaml(bench.lab.nights_file, {"keep_free": 5})
+    try:
+        plans = plan_nights(bench, AT)
+        answer = command(bench, "plan")
+    finally:
+        bench.lab.nights_file.unlink()
+    assert all(found.night is None and "unknown key `keep_free`" in found.sentence for found in plans)
+    assert answer.code == 2 and "nights.yaml: unknown key `keep_free`; allowed here: " in answer.err
