@@ -22,9 +22,6 @@ WIDTH = 110
 MISTAKEN = 3
 """Confusions that are named."""
 
-CHOSEN = {EVENT_F1: "hits found in songs", "macro_f1": "macro F1 of single hits"}
-"""What the best trial is chosen by, in words: single hits where there are no songs."""
-
 BY_HEART = 0.2
 """Distance of macro F1 on training from validation that is worth a word."""
 

@@ -106,7 +106,7 @@ def test_the_summary_tells_trials_components_songs_and_what_is_mistaken() -> Non
     assert max(map(len, lines)) <= 115
     rows = [line.split() for line in lines if line.startswith(("augmented ", "default "))]
     assert rows[0] == ["augmented", "80.0", "85.0", "90.0", "70.0", "75.0", "90.0", "99.0"]
-    assert "BEST MODEL (chosen by hits found in songs of validation): augmented, epoch 2" in text
+    assert "BEST MODEL (chosen by F1 in whole songs on validation): augmented, epoch 2" in text
     assert (
         "Test: macro F1 70.0 % of single hits, 75.0 % alone; accuracy 70.0 % (95 % sure between 50.0 and 80.0)" in text
     )
@@ -141,7 +141,7 @@ def test_a_model_that_is_no_better_than_the_rules_is_called_so() -> None:
 def test_without_songs_or_test_no_figure_is_made_up() -> None:
     text = said(results(songs=False, test=False))
     assert "In whole songs: unknown" in text and "heuristics" not in text
-    assert "BEST MODEL (chosen by macro F1 of single hits of validation): augmented" in text
+    assert "BEST MODEL (chosen by macro F1 on validation): augmented" in text
     assert "no test part" in text and "Test: macro" not in text
     assert all(png.startswith(b"\x89PNG") for png in leaderboard_pictures(results(songs=False, test=False)).values())
 
