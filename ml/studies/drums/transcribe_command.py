@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from dataclasses import dataclass
@@ -131,32 +132,33 @@ def chosen_model(find_model: FindModel, said: str | None) -> Choice:
 
 
 def _transcribe_all(plan: MapPlan, find_model: FindModel, model: str | None, device: str, named: Named) -> int:
-    from ml.data.beatmap import write_beatmap
+    from ml.data.beatmap import BeatmapError, write_beatmap
+    from ml.inference.batch import shown
     from ml.inference.files import Unreadable
     from ml.studies.drums.transcribing import transcribe
 
     for target in plan.there:
-        print(f"{target}: is there already and stays as it is (--overwrite writes it again)")
+        print(f"{shown(target)}: is there already and stays as it is (--overwrite writes it again)")
     failed = list(plan.failed)
     if plan.songs:
         choice = chosen_model(find_model, model)
         if choice.note:
             _tell(choice.note)
-        transcriber = _open(choice, device)
+        transcriber, name = _open(choice, device), _with_its_weights(choice)
         for song, target in plan.songs:
             try:
-                found = transcribe(transcriber, song, named, model=choice.name)
+                found = transcribe(transcriber, song, named, model=name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_beatmap(target, found.beatmap)
-            except Unreadable as problem:
-                failed.append(f"{song}: {problem}")
+            except (Unreadable, BeatmapError) as problem:
+                failed.append(f"{shown(song)}: {problem}")
             except OSError as problem:
-                failed.append(f"{song}: {target}: {problem.strerror or problem}")
+                failed.append(f"{shown(song)}: {shown(target)}: {problem.strerror or problem}")
             except KeyboardInterrupt:
                 _tell("interrupted; the maps that were told of are written")
                 return INTERRUPTED
             else:
-                print(f"{target}: {found.sentence()}", flush=True)
+                print(f"{shown(target)}: {found.sentence()}", flush=True)
                 if song.resolve().parent != target.resolve().parent:
                     print(f"  put {song.name} beside it: a beatmap names its song by file name alone")
     if failed:
@@ -190,6 +192,15 @@ def _open(choice: Choice, device: str) -> Transcriber:
         return open_transcriber(choice.model, machine)
     except ModelUnavailable as problem:
         raise ConfigError(str(problem)) from None
+
+
+def _with_its_weights(choice: Choice) -> str:
+    """What the model is called, and which weights those are: names stay when a model is trained again."""
+    if choice.model is None:
+        return choice.name
+    weights = choice.model / "model.safetensors" if choice.model.is_dir() else choice.model
+    with weights.open("rb") as file:
+        return f"{choice.name} ({hashlib.file_digest(file, 'sha256').hexdigest()[:8]})"
 
 
 def _tell(sentence: str) -> None:

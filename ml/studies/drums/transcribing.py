@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ml.data.beatmap import Beatmap
+from ml.data.beatmap import Beatmap, BeatmapError
 from ml.data.components import COMPONENTS
 from ml.inference.onsets import SILENT, loudest
 from ml.inference.songs import SongSound, read_song
@@ -33,6 +33,8 @@ LANES = {
     "china": 6,
 }
 """Where a component is shown, from left to right, in seven lanes."""
+LONGEST_TEXT = 500
+"""Characters of a title or a name."""
 DIFFICULTY_PER_HIT = 0.4
 """Of one hit per second on average; 10 is the most difficult there is."""
 
@@ -66,7 +68,14 @@ class Transcribed:
 
 
 def transcribe(transcriber: Transcriber, song: Path, named: Named, *, model: str) -> Transcribed:
-    """The beatmap of the sound file `song`; `model` names the transcriber in it. Raises `Unreadable`."""
+    """The beatmap of the sound file `song`; `model` names the transcriber in it.
+
+    Raises `Unreadable`, and `BeatmapError` for a file that no beatmap can name.
+    """
+    try:
+        song.name.encode()
+    except UnicodeEncodeError:
+        raise BeatmapError("its file name is no text, so no beatmap can name it; rename it") from None
     sound = read_song(song, transcriber.rate)
     hits = transcriber.decide(transcriber.hear(sound.samples, sound.rate))
     silent = loudest(sound.samples, sound.rate) < SILENT
@@ -133,4 +142,5 @@ def _confidence(hits: Sequence[Hit]) -> float:
 
 
 def _said(*candidates: str | None) -> str:
-    return next((text.strip() for text in candidates if text is not None and text.strip()), "unknown")
+    """The first that says something, and not more of it than a title holds: a file may say anything of itself."""
+    return next((text.strip()[:LONGEST_TEXT] for text in candidates if text is not None and text.strip()), "unknown")

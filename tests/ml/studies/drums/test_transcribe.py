@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +123,8 @@ def test_the_best_model_of_the_lab_is_picked_up_and_without_one_rules_are(tmp_pa
     done = run(tmp_path / "song.wav", "-o", tmp_path / "b.bsm", best=model)
     assert "rules" not in done.output
     assert kinds(tmp_path / "b.bsm") == {"kick"}
-    assert model_in(tmp_path / "b.bsm") == "best model"
+    weights = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    assert model_in(tmp_path / "b.bsm") == f"best model ({weights[:8]})"
 
 
 def test_what_wins_is_the_option_then_the_switch_then_the_variable(
@@ -149,7 +152,7 @@ def test_a_model_may_be_a_folder_or_a_file_of_weights(tmp_path: Path, model: Pat
     for said in (model, model / "model.safetensors", tmp_path / "weights.pth"):
         done = run(tmp_path / "song.wav", "--overwrite", "-o", tmp_path / "map.bsm", "--model", said, "--device", "cpu")
         assert done.exit_code == 0, done.output
-        assert model_in(tmp_path / "map.bsm") == Path(said).name
+        assert model_in(tmp_path / "map.bsm").startswith(f"{Path(said).name} (")
     missing = refused(run(tmp_path / "song.wav", "-o", tmp_path / "b.bsm", "--model", tmp_path / "none.pth"))
     assert "none.pth" in missing
     assert not (tmp_path / "b.bsm").exists()
@@ -205,6 +208,31 @@ def test_what_cannot_be_is_a_sentence_and_writes_nothing(tmp_path: Path) -> None
     assert "--title is of one song" in refused(run(*both, "-o", tmp_path / "maps", "--title", "x"))
     assert run(both[0]).exit_code == 2, "-o is asked for"
     assert not (tmp_path / "new.bsm").exists() and not (tmp_path / "maps").exists()
+
+
+def test_what_a_file_says_of_itself_is_taken_but_not_without_end(tmp_path: Path) -> None:
+    for name, title in (("a", "Prawy do lewego"), ("b", "x" * 20_000), ("c", "  ")):
+        with soundfile.SoundFile(str(tmp_path / f"{name}.flac"), "w", RATE, 1) as file:
+            file.title = title
+            file.write(drummed(seconds=2.0)[0])
+        done = run(tmp_path / f"{name}.flac", "-o", tmp_path / f"{name}.bsm")
+        assert done.exit_code == 0, done.output
+    assert read_beatmap(tmp_path / "a.bsm").metadata.title == "Prawy do lewego"
+    assert len(read_beatmap(tmp_path / "b.bsm").metadata.title) <= 500
+    assert read_beatmap(tmp_path / "c.bsm").metadata.title == "c"
+    run(tmp_path / "a.flac", "-o", tmp_path / "named.bsm", "--title", "Mine")
+    assert read_beatmap(tmp_path / "named.bsm").metadata.title == "Mine"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has file names that are no text")
+def test_a_file_name_that_is_no_text_fails_alone(tmp_path: Path) -> None:
+    song(tmp_path / "good.wav")
+    bad = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xffd.wav"))
+    bad.write_bytes((tmp_path / "good.wav").read_bytes())
+    done = run(bad, tmp_path / "good.wav", "-o", tmp_path / "maps")
+    assert done.exit_code == 1
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["good.bsm"]
+    assert "1 not transcribed; the others are" in done.output and "its file name is no text" in done.output
 
 
 def test_difficulty_follows_how_much_is_played() -> None:
