@@ -14,6 +14,9 @@ from ml.config import read_config
 from ml.data.beatmap import read_beatmap
 from ml.data.beatmap_rules import audio_of, mismatches, usable_hits
 from ml.data.components import component_named
+from ml.models.drumcnn import build_drumcnn
+from ml.models.drumcnn_config import DrumCNNConfig
+from ml.models.saved import save_model
 from ml.studies.drums.config import DrumsSettings
 from ml.studies.drums.demo import (
     BROKEN,
@@ -23,6 +26,9 @@ from ml.studies.drums.demo import (
     PACKS,
     SONGS,
     STROKES,
+    UNSEEN,
+    after_demo,
+    compared,
     write_corpus,
     write_song,
 )
@@ -31,6 +37,7 @@ from ml.studies.drums.kits import PLAYED, RATE, Kit
 from ml.studies.drums.rendering import render
 
 FEW = 0.5
+TINY = {"mels": 32, "columns": 16, "fft": 512}
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +144,26 @@ def test_a_drummer_has_two_hands() -> None:
 def test_the_settings_of_the_demo_are_settings() -> None:
     said = read_config(DrumsSettings, DEMO_LAB, "the demo")
     assert said.trial.picture.mels == DEMO_LAB["trial"]["picture"]["mels"]
+
+
+def test_after_the_demo_a_song_that_no_trial_met_lies_beside_its_beatmap(tmp_path: Path) -> None:
+    model = tmp_path / "a model"
+    model.mkdir()
+    save_model(build_drumcnn(DrumCNNConfig(channels=(8, 8, 8, 8)), seed=0), model, {"picture": TINY})
+    found = after_demo(tmp_path / "tried", lambda name: model)
+    transcribed = tmp_path / "tried" / f"{UNSEEN}, transcribed.bsm"
+    assert str(transcribed) in found
+    assert "held against what was played (F1 within 50 ms): kick" in found
+    beatmap = read_beatmap(transcribed)
+    audio = audio_of(transcribed, beatmap, tmp_path)
+    assert mismatches(beatmap, hashlib.sha256(audio.read_bytes()).hexdigest(), soundfile.info(audio).duration) == []
+    assert audio.name == f"{UNSEEN}.wav"
+
+
+def test_a_beatmap_held_against_itself_is_found_whole(corpus: Path) -> None:
+    one, other = (read_beatmap(path) for path in sorted(corpus.rglob("song 0[12].bsm")))
+    assert (compared(one, one)["f1"] == 1.0).all()
+    assert compared(one, other)["f1"].iloc[-1] < 0.5
 
 
 def _centroid(sound: np.ndarray) -> float:
