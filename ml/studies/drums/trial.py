@@ -21,6 +21,7 @@ from ml.studies.drums.config import DrumsSettings, DrumsTrial
 from ml.studies.drums.judging import SongScores, calibrate_on_hits, judge
 from ml.studies.drums.lesson import DrumsLesson, last_before_rest
 from ml.studies.drums.material import hits_of, songs_of
+from ml.studies.drums.rules import judge_rules
 from ml.studies.study import Outcome, Trial, TrialJob
 from ml.training.engine import EpochNote, Recipe
 
@@ -50,7 +51,8 @@ def run_trial(job: TrialJob) -> Outcome:
     def in_songs(model: nn.Module, best: EpochNote) -> dict[str, pd.DataFrame]:
         found = _judged_by_songs(job, trial, store, lesson, model.eval(), best)
         about["thresholds"] = [round(float(value), 4) for value in found.thresholds]
-        return {"scores": found.scores, "metrics": found.metrics}
+        rules = judge_rules(job, store, lesson.hits, trial.picture)
+        return {"scores": found.scores, "metrics": pd.concat([rules, found.metrics], ignore_index=True)}
 
     outcome = run_classifier(
         job,
