@@ -7,6 +7,7 @@ last hour; and everything of a study of which it cannot be told now what it need
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -23,6 +24,10 @@ from orchestration.resources import Bench
 
 COUNTED = ("states", "features")
 """What the budget of a lab is about."""
+
+
+LOOK_SECONDS = 2.0
+"""So often it is asked again whether a trial was begun meanwhile."""
 
 
 class AlreadyCleaning(RuntimeError):
@@ -48,22 +53,21 @@ def clean(bench: Bench, found: Iterable[Leftover], enough: Callable[[], bool] = 
     """
     number = taken = busy = 0
     problems = []
-    lock = FileLock(bench.lab.locks / "cleaning.lock", timeout=0)
     try:
-        lock.acquire()
+        held = FileLock(bench.lab.locks / "cleaning.lock", timeout=0).acquire()
     except Timeout:
         raise AlreadyCleaning("another process is cleaning this lab now, and removes the same") from None
-    with lock:
+    begun = _Begun(bench)
+    with held:
         for one in found:
             if enough():
                 break
             try:
-                gone = not _is_begun(bench, one) and one.remove()
-            except OSError as problem:
+                gone = not begun(one.study) and one.remove()
+            except Exception as problem:  # what cannot go stays, and the rest goes all the same
                 problems.append(f"{one.kind}: {sentence(problem)}")
                 continue
             number, taken, busy = number + one.number * gone, taken + one.bytes * gone, busy + one.number * (not gone)
-    lock.release()
     return Cleaned(number, taken, busy, tuple(problems))
 
 
@@ -106,7 +110,17 @@ def _wanting(bench: Bench, rules: NightsOfLab, budget: int | None) -> str:
     return ""
 
 
-def _is_begun(bench: Bench, one: Leftover) -> bool:
-    """Has a trial of its study been begun since it was looked at?"""
-    study = next((study for study in ALL_STUDIES if study.name == one.study), None)
-    return study is not None and bool(running(bench, study))
+class _Begun:
+    """Has a trial of a study been begun since it was looked at? Asked now and then: it takes a look at every lock."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._said: dict[str, tuple[float, bool]] = {}
+
+    def __call__(self, name: str) -> bool:
+        asked, said = self._said.get(name, (-LOOK_SECONDS, False))
+        if time.monotonic() - asked >= LOOK_SECONDS:
+            study = next((study for study in ALL_STUDIES if study.name == name), None)
+            said = study is not None and bool(running(self._bench, study))
+            self._said[name] = time.monotonic(), said
+        return said
