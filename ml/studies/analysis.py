@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ml.studies.importance import importance, several_grids, weighed, whole
@@ -234,7 +235,7 @@ def _failed(results: Results) -> Iterable[str]:
     lines = []
     for row in failures.head(FAILED).itertuples():
         error = textwrap.shorten(str(row.error), 200, placeholder=" …")
-        known = row.epoch is not None and row.epoch == row.epoch and not error.startswith("epoch ")
+        known = isinstance(row.epoch, Real) and row.epoch == row.epoch and not error.startswith("epoch ")
         epoch = f", epoch {int(row.epoch)}" if known else ""
         older = " (an older result stands)" if row.has_result else ""
         lines += _wrapped(f"{row.trial}: {row.status}{epoch}: {error}{older}")

@@ -89,6 +89,15 @@ def test_a_study_that_is_no_grid_is_analysed_as_far_as_it_goes(tmp_path: Path) -
     assert section(text, "FAILED TRIALS") == ["none"]
 
 
+def test_a_trial_that_was_killed_says_no_epoch(tmp_path: Path) -> None:
+    lab = Lab.open(tmp_path / "lab")
+    grid.write_grid(lab)
+    with pytest.raises(KeyboardInterrupt), Records(lab).begin(grid.STUDY, "killed", "r"):
+        raise KeyboardInterrupt
+    (said,) = section(analysis(results_of(lab, grid.STUDY)), "FAILED TRIALS")
+    assert said.startswith("killed: interrupted: ")
+
+
 def test_one_trial_alone(tmp_path: Path) -> None:
     lab = Lab.open(tmp_path / "lab")
     point = {"training.batch_size": 16, "training.lr": 1e-4, "training.epochs": 50}
