@@ -29,6 +29,10 @@ IN_QUEUE = 6
 """So many runs with trials wait at most: enough that the machine never waits for the next look."""
 
 LONGEST_PATIENCE = 3600.0
+"""Seconds; data that could not be prepared is tried again at least so often."""
+
+SCHEDULE_SECONDS = 60.0
+"""A schedule that is not heard of so long after its time has missed it: the machine slept, or nothing was up."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def advance(
     for study in studies:
         try:
             found = going_on(bench, study, instance, now)
-            step = found if isinstance(found, str) else prepare(bench, found, now)
+            step = found if isinstance(found, str) else _left_to_schedule(found, now) or prepare(bench, found, now)
         except (ConfigError, NotReady) as problem:
             step = str(problem)
         if isinstance(step, dg.RunRequest):
@@ -157,6 +161,13 @@ def advance(
     trials, words, rests = _trials(bench, ready, now, studies, known)
     rest = min(patience(found.night) for found in ready)
     return Step((*requests, *trials), (*said, *words), resting if rests else frozenset(), rest)
+
+
+def _left_to_schedule(found: OnGoing, now: dt.datetime) -> str:
+    """A night that begins at this very moment is begun by its schedule: two at once would both ask for its data."""
+    begins = found.night.begins
+    own = begins.second == 0 and (now - begins).total_seconds() < SCHEDULE_SECONDS
+    return "its schedule begins its night now" if own and not found.runs else ""
 
 
 def _trials(

@@ -11,6 +11,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from ml.studies.study import Study
 from orchestration.nights import clock, marks
+from orchestration.nights.choosing import Known
 from orchestration.nights.driving import Step, advance, begin
 from orchestration.nights.morning import end_nights
 from orchestration.nights.reporting import REPORT_JOB, report_request
@@ -65,15 +66,8 @@ def nights_sensor(studies: Sequence[Study], bench: Bench, report: dg.AssetsDefin
     )
     def nights(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now, instance = clock.now(), context.instance
-        graph = context.repository_def.asset_graph if context.repository_def else None
-
-        def known(study: Study, name: str) -> bool:
-            key = dg.AssetKey([study.name, "trained_model"])
-            partitions = graph.get(key).partitions_def if graph is not None and graph.has(key) else None
-            return partitions is None or name in partitions.get_partition_keys()
-
         ended = end_nights(instance, now)
-        step = advance(bench, instance, now, studies, at_rest=_at_rest(context.cursor, now), known=known)
+        step = advance(bench, instance, now, studies, at_rest=_at_rest(context.cursor, now), known=_loaded(context))
         due = report_request(bench, instance, now, studies) if report is not None else None
         requests = [*step.requests, *([due] if due else [])]
         for said in ended:
@@ -85,6 +79,22 @@ def nights_sensor(studies: Sequence[Study], bench: Bench, report: dg.AssetsDefin
         )
 
     return nights
+
+
+def _loaded(context: dg.SensorEvaluationContext) -> Known:
+    """Trials are known that are partitions; one that was declared since is, after Reload on the page."""
+    graph = context.repository_def.asset_graph if context.repository_def else None
+    partitions: dict[str, set[str]] = {}
+
+    def known(study: Study, name: str) -> bool:
+        if graph is None:
+            return True
+        if study.name not in partitions:
+            defined = graph.get(dg.AssetKey([study.name, "trained_model"])).partitions_def
+            partitions[study.name] = set(defined.get_partition_keys() if defined else ())
+        return name in partitions[study.name]
+
+    return known
 
 
 def _cursor(step: Step, before: str | None, now: dt.datetime) -> str | None:

@@ -229,3 +229,16 @@ def test_the_report_is_asked_for_when_the_last_run_of_the_evening_has_ended(even
     again = due(evening.now + 2 * HOUR)
     assert again is not None and again.run_key != request.run_key
     assert [run.part for run in newest_runs(evening.instance, marks.REPORT, 5)] == [marks.REPORT]
+
+
+def test_a_night_that_begins_now_is_left_to_its_schedule_and_taken_up_when_that_is_not_heard_of(
+    evening: Evening,
+) -> None:
+    begins = evening.now.replace(second=0, microsecond=0)
+    evening.say(starts=f"{begins:%H:%M}")
+    evening.now = begins + dt.timedelta(seconds=3)
+    said = evening.step()
+    assert said.requests == () and said.sentences == ("concert: its schedule begins its night now",)
+    assert isinstance(begin(evening.bench, CONCERT, evening.instance, evening.now), dg.RunRequest)
+    evening.now = begins + dt.timedelta(seconds=61)
+    assert [request.job_name for request in evening.step().requests] == ["concert_data"]
