@@ -79,12 +79,12 @@ def _rows(part: str, said: np.ndarray, hits: Hits, own: np.ndarray) -> list[list
     right = (label == said).astype(float)
     _, song = np.unique(hits.song[own], return_inverse=True)
     interval = recording_bootstrap(np.bincount(song, weights=right), np.bincount(song).astype(float))
-    rows: list[list[Any]] = []
-    for metric, value in overall_scores(counts).items():
-        low, high = interval if metric == "accuracy" else (None, None)
-        rows.append([part, "window", f"{metric}{HEURISTICS}", None, value, low, high])
-    for metric in ("recall", "f1"):
-        for name, value in zip(COMPONENTS, class_scores(counts)[metric], strict=True):
-            if np.isfinite(value):
-                rows.append([part, "window", f"{metric}{HEURISTICS}", name, float(value), None, None])
+    overall = overall_scores(counts)
+    rows: list[list[Any]] = [
+        [part, "window", f"accuracy{HEURISTICS}", None, overall["accuracy"], *interval],
+        [part, "window", f"macro_f1{HEURISTICS}", None, overall["macro_f1"], None, None],
+    ]
+    for name, value in zip(COMPONENTS, class_scores(counts)["f1"], strict=True):
+        if np.isfinite(value):
+            rows.append([part, "window", f"f1{HEURISTICS}", name, float(value), None, None])
     return rows

@@ -88,6 +88,10 @@ def _best(scores: Scores, best: str) -> list[str]:
             f"{part.capitalize()}: macro F1 {_percent(own['macro_f1'])} % of single hits{alone}; accuracy "
             f"{_percent(own.get('accuracy'))} %{_sure(row.get(f'{part}_low'), row.get(f'{part}_high'))}"
         )
+        if pd.notna(own.get("macro_f1_heuristics")):
+            lines.append(
+                f"  Heuristics without a model: macro F1 {_percent(own['macro_f1_heuristics'])} % of the same."
+            )
     if "test" not in overall:
         lines.append("This data has no test part; what the model reaches on new songs may be lower.")
     trained = overall["train"]["macro_f1"].get(best) if "train" in overall and "macro_f1" in overall["train"] else None

@@ -52,8 +52,8 @@ def test_kick_and_snare_are_told_whatever_sounds_with_them(
     store, split = there
     hits, said = hits_of(store, split, PICTURE), list[str]()
     found = judge_rules(job(tmp_path, said), store, hits, PICTURE)
-    recall = found[found["metric"] == "recall_heuristics"].set_index(["part", "class"])["value"]
-    assert recall["validation", "kick"] > 0.9 and recall["test", "snare"] > 0.9
+    f1 = found[found["metric"] == "f1_heuristics"].set_index(["part", "class"])["value"]
+    assert f1["validation", "kick"] > 0.9 and f1["test", "snare"] > 0.9
     assert len(said) == 2
     overall = found[found["class"].isna()].set_index(["part", "metric"])
     accuracy = overall.loc[("validation", "accuracy_heuristics")]
