@@ -146,7 +146,8 @@ class HitPictures:
         begins = ((self._columns * speed).round().long() + hit).clamp_(0, self.length)
         rows = torch.arange(len(clips), device=clips.device)[:, None]
         frames = padded.unfold(1, fft, 1)[rows, begins.expand(len(clips), -1)]
-        power = torch.view_as_real(torch.fft.rfft(frames.mul_(self._window))).square_().sum(dim=-1)
+        spectrum = torch.fft.rfft(frames.mul_(self._window))
+        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
         bands = self._bands if semitones is None else self._filters(torch.exp2(semitones.float() / 12))
         return _picture(power @ bands).transpose(1, 2)[:, None]
 
