@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 for name in [name for name in os.environ if name.startswith(("NOCTURNE_", "DAGSTER_"))]:
-    del os.environ[name]
+    if not name.startswith("NOCTURNE_TEST_"):  # seeds, and how much is tried
+        del os.environ[name]
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # tests that were started in the background press Ctrl+C too

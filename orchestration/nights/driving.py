@@ -19,7 +19,7 @@ from ml.studies.night import NightConfig
 from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from orchestration.nights import choosing, clock, marks
-from orchestration.nights.guards import holdup
+from orchestration.nights.guards import disk_problem, holdup
 from orchestration.nights.planning import plan_nights
 from orchestration.nights.runs import NightRun, runs_of
 from orchestration.nights.window import Night, next_night, night_at
@@ -184,7 +184,8 @@ def _trials(
         name = found.study.name
         groups = choosing.next_groups(bench, found.study, plans[name], found.runs, patience(found.night), now, known)
         if not groups:
-            said.append(f"{name}: {plans[name].sentence}")
+            full = disk_problem(bench) if plans[name].named("no room") else ""
+            said.append(f"{name}: {full or plans[name].sentence}")
             continue
         if not under_way and (why := holdup(bench)):
             return [], [*said, f"{name}: {why}"], False

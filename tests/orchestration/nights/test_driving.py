@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from orchestration.nights.reporting import report_request
 from orchestration.nights.runs import newest_runs
 from orchestration.nights.window import Night, night_at
 from orchestration.resources import Bench
+from storage import durable
 from tests.orchestration.tiny_definitions import defs
 from tests.small_lab import small_lab, write_yaml
 
@@ -242,3 +246,42 @@ def test_a_night_that_begins_now_is_left_to_its_schedule_and_taken_up_when_that_
     assert isinstance(begin(evening.bench, CONCERT, evening.instance, evening.now), dg.RunRequest)
     evening.now = begins + dt.timedelta(seconds=61)
     assert [request.job_name for request in evening.step().requests] == ["concert_data"]
+
+
+def test_no_trial_is_begun_while_the_disk_is_nearly_full_and_the_sentence_says_what_to_do(evening: Evening) -> None:
+    evening.prepared()
+    nights = evening.bench.lab.nights_file
+    try:
+        write_yaml(nights, {"keep_free_gb": 1e9})
+        step = evening.step()
+        assert step.requests == () and 0 < step.rest_seconds <= 300, "it is looked at again soon"
+        assert "are to stay free: make room (`nocturne clean` shows what can go)" in step.sentences[0]
+    finally:
+        nights.unlink()
+    assert evening.step().requests
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a script with a first line for the kernel")
+def test_no_trial_is_begun_while_another_program_holds_the_gpu(
+    evening: Evening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evening.prepared()
+    resolved = evening.bench.lab.root / "machine-resolved.json"
+    before = resolved.read_bytes()
+    said = durable.read_sealed(resolved)
+    stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!{sys.executable}\nprint('{stranger.pid}, blender, 9000')\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    try:
+        durable.write_sealed(resolved, said | {"machine": said["machine"] | {"device": "cuda"}})
+        step = evening.step()
+        assert step.requests == () and step.rest_seconds > 0 and step.at_rest == frozenset(), "it waits for the GPU"
+        assert f"the GPU is held by blender (process {stranger.pid}, 9,000 MiB)" in step.sentences[0]
+        program.write_text(f"#!{sys.executable}\n")
+        assert evening.step().requests, "it has ended"
+    finally:
+        stranger.kill()
+        stranger.communicate()
+        resolved.write_bytes(before)

@@ -1,0 +1,157 @@
+"""A cleaner that is killed at any moment, again and again, while trials of a family are trained beside it.
+
+They come to exactly what they come to without it, and no epoch is trained twice. `NOCTURNE_TEST_KILLS=40` kills more
+often, `NOCTURNE_TEST_SEED` at other moments.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import multiprocessing
+import os
+import random
+import shutil
+import threading
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from ml.studies.denoise.demo import write_corpus
+from ml.studies.denoise.study import DENOISE
+from orchestration import trials
+from orchestration.nights.cleaning import AlreadyCleaning, clean
+from orchestration.nights.unneeded import unneeded
+from orchestration.resources import Bench
+from storage.lab import Lab
+from tests.orchestration.nights.made_up import look
+from tests.proofs.wholeness import epochs_that_stand
+from tests.small_lab import small_lab, write_yaml
+
+SEED = int(os.environ.get("NOCTURNE_TEST_SEED", "20261121"))
+KILLS = int(os.environ.get("NOCTURNE_TEST_KILLS", "5"))
+GRID = {
+    "training": {"scheduler_patience": 0, "early_stop": 4, "lr": 1e-2, "batch_size": 4},
+    "grid": {"training.scheduler_factor": [0.5, 0.1], "training.epochs": [2, 4, 6]},
+}
+LATER = dt.timedelta(hours=2)
+
+pytestmark = pytest.mark.skipif(
+    "forkserver" not in multiprocessing.get_all_start_methods(), reason="every start would import torch anew"
+)
+
+
+def clean_on_and_on(root: str, experiments: str) -> None:
+    """The process that is killed: it takes everything for older than an hour, and cleans what it finds."""
+    type(DENOISE).experiments = Path(experiments)
+    bench = Bench(Lab(Path(root)))
+    while True:
+        try:
+            clean(bench, unneeded(bench, dt.datetime.now(dt.UTC) + LATER, runs=False, studies=[DENOISE]).leftovers)
+        except AlreadyCleaning:
+            time.sleep(0.01)
+
+
+class Killer(threading.Thread):
+    """Keeps two cleaners going and kills one after the other, at moments of its own."""
+
+    def __init__(self, bench: Bench, seed: int) -> None:
+        super().__init__(daemon=True)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["orchestration.nights.cleaning", "ml.training.engine"])
+        self._arguments = (str(bench.lab.root), str(DENOISE.experiments))
+        self._random, self._over = random.Random(seed), threading.Event()
+        self.kills = 0
+
+    def run(self) -> None:
+        cleaners = [self._start(), self._start()]
+        while not self._over.wait(self._random.uniform(0.05, 1.5)):
+            number = self._random.randrange(2)
+            if cleaners[number].is_alive():
+                cleaners[number].kill()
+                self.kills += 1
+            cleaners[number].join()
+            cleaners[number] = self._start()
+        for one in cleaners:
+            one.kill()
+            one.join()
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
+
+    def _start(self) -> BaseProcess:
+        process = self._context.Process(target=clean_on_and_on, args=self._arguments)
+        process.start()
+        return process
+
+
+@pytest.fixture(scope="module")
+def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("killed")
+    (folder / "corpus").mkdir()
+    write_corpus(folder / "corpus", scale=0.1)
+    bench = small_lab(folder / "lab", folder / "corpus", "denoise")
+    look(bench, DENOISE)
+    write_yaml(bench.lab.experiments("denoise") / "small.yaml", GRID)
+    bench.machine()
+    return bench.lab.root
+
+
+def nobodys(bench: Bench) -> None:
+    """States of a trial that is gone: something to remove all the time."""
+    origin = DENOISE.origin(bench.data(DENOISE).fingerprint, bench.data(DENOISE).features_key)
+    whose = {"study": "denoise", "family": "gone", "origin": origin, "precision": "fp32"}
+    shelf = bench.shelf("states", whose)
+    for number in range(40):
+        shelf.build(f"nobodys{number}", lambda folder: {"x": (folder / "x").write_bytes(b"x" * 100_000)})
+
+
+def trained(bench: Bench) -> tuple[dict[str, list[tuple[int, float]]], int]:
+    """Every trial's losses, epoch by epoch, and how many epochs were trained for them."""
+    told: dict[str, list[tuple[int, float]]] = {}
+    count = 0
+    for trial in bench.trials(DENOISE).trials:
+        record = trials.run_trial(bench, DENOISE, trial.name, run_id="r", forced_by=None, say=lambda words: None).record
+        rows = record.table("epochs").dropna(subset=["value"])
+        told[trial.name] = sorted(zip(rows["epoch"], rows["value"], strict=True))
+        count += record.account["epochs_trained"]
+    return told, count
+
+
+def test_cleaners_that_are_killed_again_and_again_change_nothing(
+    looked_at: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(DENOISE), "experiments", tmp_path / "none")
+    shutil.copytree(looked_at, tmp_path / "alone")
+    alone = trained(Bench(Lab.open(tmp_path / "alone")))
+    assert all(len(epochs) > 1 for epochs in alone[0].values())
+    kills = rounds = 0
+    while kills < KILLS:
+        root = tmp_path / f"round {rounds}"
+        shutil.copytree(looked_at, root)
+        bench = Bench(Lab.open(root))
+        nobodys(bench)
+        killer = Killer(bench, SEED + rounds)
+        killer.start()
+        try:
+            assert trained(bench) == alone, f"seed={SEED + rounds}"
+            while kills + killer.kills < KILLS and killer.kills < 8:
+                time.sleep(0.1)
+        finally:
+            killer.end()
+        kills, rounds = kills + killer.kills, rounds + 1
+        for kind in ("states", "features", "models"):
+            shelf = Bench(bench.lab).shelf(kind)
+            assert all(shelf.find(key) is not None for key in set(shelf.keys())), f"seed={SEED + rounds - 1}"
+            assert not list(shelf.folder.glob(".damaged-*"))
+        stand = epochs_that_stand(bench)
+        assert len({key for key in stand if not key.startswith("nobodys")}) == alone[1], (
+            "there is a note of every epoch"
+        )
+        assert len(stand) < alone[1] + 40, "something was removed"
+        healthy, damaged = bench.records.all()
+        assert len(healthy) == len(alone[0]) and damaged == []
+        shutil.rmtree(root)
+    print(f"seed={SEED} kills={kills} rounds={rounds} trials={len(alone[0]) * rounds} epochs trained twice=0 damaged=0")
