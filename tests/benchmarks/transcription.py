@@ -41,7 +41,7 @@ ONE_CORE = Machine(device="cpu", precision="fp32", threads=1, name="one core", b
 SECONDS, PIECE = 300.0, 30.0
 LEAST = 20.0
 """Times faster than real time."""
-LONGER, MORE_MEMORY = 12, 400.0
+LONGER, MORE_MEMORY = 12, 500.0
 """Times as long; MiB that an hour may take beyond what a short song took, of which the sound itself is 303."""
 
 
