@@ -1,0 +1,125 @@
+"""Nights in which something goes wrong: each is lived through to the morning, and looked at as a stranger would."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.faults import BEFORE_THE_NIGHT, FAULTS, ON_A_DISK_OF_ITS_OWN, Fault, Night, calm, own_disk
+from tests.faults.house import House, house_at
+from tests.faults.invariants import Counts, before, breaches, settle
+
+DONE_SECONDS = 420.0
+"""Within this time all trials of a night are done, whatever goes wrong in it."""
+
+
+@dataclass
+class Lived:
+    """What a night came to."""
+
+    fault: str
+    seed: int
+    seconds: float
+    """From its beginning to its last trial."""
+    told: list[str]
+    breaches: list[str]
+    counts: Counts
+
+
+@dataclass
+class Outcome:
+    """What the nights with one fault came to."""
+
+    fault: str
+    nights: list[Lived] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+
+    def add(self, lived: Lived) -> None:
+        self.nights.append(lived)
+        self.counts += lived.counts
+
+    @property
+    def broken(self) -> list[Lived]:
+        return [night for night in self.nights if night.breaches]
+
+    def __str__(self) -> str:
+        took = [night.seconds for night in self.nights]
+        return (
+            f"{self.fault:<11} {len(self.nights) - len(self.broken)} of {len(self.nights)} nights whole; a night took "
+            f"{statistics.median(took):.0f} s, at most {max(took):.0f}; {self.counts}"
+        )
+
+
+def campaign(
+    fault: str, seed: int, times: int, say: Callable[[str], None] = print, folder: Path | None = None
+) -> Outcome:
+    """So many nights with this fault, in one house, with the seeds from `seed` on."""
+    outcome = Outcome(fault)
+    with ExitStack() as stack:
+        made = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        place = made / fault
+        if fault in ON_A_DISK_OF_ITS_OWN:
+            place = stack.enter_context(own_disk(place))
+        house = stack.enter_context(house_at(place / "house"))
+        first = live(house, "calm", seed, calm, 0.0)
+        _tell(first, say)
+        if first.breaches:
+            outcome.add(first)
+            return outcome
+        for number in range(times):
+            lived = live(house, fault, seed + number, FAULTS[fault], first.seconds)
+            outcome.add(lived)
+            _tell(lived, say)
+    return outcome
+
+
+def live(house: House, name: str, seed: int, fault: Fault, calm_seconds: float) -> Lived:
+    """One night with new work, until its morning."""
+    rng, counts = random.Random(f"{name} {seed}"), Counts(nights=1)
+    house.new_work()
+    since = before(house)
+    told: list[str] = []
+    with ExitStack() as until_the_end:
+        night = Night(house, rng, calm_seconds, since.lines, until_the_end)
+        if name in BEFORE_THE_NIGHT:
+            fault(night)
+        house.next_evening()
+        began = time.monotonic()
+        try:
+            if name not in BEFORE_THE_NIGHT:
+                fault(night)
+            wanted = set(house.names) - night.poisoned
+            house.wait_for(lambda: house.finished() >= wanted, DONE_SECONDS, f"{wanted} are done")
+            seconds = time.monotonic() - began
+            if night.poisoned:
+                house.wait_for(lambda: _given_up(house, night.poisoned), DONE_SECONDS, "the poison is given up")
+        except AssertionError as problem:
+            told = [str(problem)]
+            seconds = time.monotonic() - began
+    house.ring()
+    told += settle(house)
+    told += breaches(house, since, counts, frozenset(night.poisoned))
+    counts.killed = night.killed
+    runs = house.runs()
+    counts.runs, counts.retries = len(runs), sum(run.run.parent_run_id is not None for run in runs)
+    return Lived(name, seed, seconds, night.told, told, counts)
+
+
+def _given_up(house: House, names: set[str]) -> bool:
+    latest = [house.bench.records.latest("concert", name) for name in names]
+    return all(record and "given up for tonight" in str(record.account.get("error")) for record in latest)
+
+
+def _tell(lived: Lived, say: Callable[[str], None]) -> None:
+    what = "; ".join(lived.told)
+    say(f"{lived.fault} --seed {lived.seed}: {lived.seconds:.0f} s{f' ({what})' if what else ''}; {lived.counts}")
+    for breach in lived.breaches:
+        say(f"    BROKEN: {breach}")
+    if lived.breaches and lived.fault in FAULTS:
+        say(f"    again: python -m tests.faults --fault {lived.fault} --seed {lived.seed} --times 1")
