@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import dagster as dg
 
-from ml.studies.study import Study, Trial
+from ml.studies.study import Study
 from orchestration.nights import clock, marks
 from orchestration.nights.morning import WITHDRAWN
 from orchestration.nights.planning import StudyPlan
@@ -15,6 +16,9 @@ from orchestration.nights.runs import NightRun
 from orchestration.nights.tonight import deaths_in
 from orchestration.ordering import neighbours
 from orchestration.resources import Bench
+
+LONGEST = 3600.0
+"""Seconds that a failed trial waits at most for its next try."""
 
 Known = Callable[[Study, str], bool]
 """Is the trial of that name among the partitions that are loaded?"""
@@ -42,13 +46,11 @@ def next_groups(
     names = [trial.name for trial in bench.trials(study).trials]
     under_way = {name for run in runs if run.unfinished() for name in run.names(names)}
     stopped = {name for run in runs if _stopped(run) for name in run.names(names)}
+    let_be = under_way | stopped | _resting(runs, names, now, patience)
     left = [
         entry
         for entry in plan.tonight
-        if entry.state != "running"
-        and entry.trial.name not in under_way | stopped
-        and known(study, entry.trial.name)
-        and not (entry.state == "failed" and _failed_since(bench, study, entry.trial, now, patience))
+        if entry.state != "running" and entry.trial.name not in let_be and known(study, entry.trial.name)
     ]
     deadly = [entry.trial.name for entry in left if deaths_in(bench, study, entry.trial.name, night)]
     others = [entry for entry in left if entry.trial.name not in deadly]
@@ -70,9 +72,14 @@ def _stopped(run: NightRun) -> bool:
     )
 
 
-def _failed_since(bench: Bench, study: Study, trial: Trial, now: dt.datetime, patience: float) -> bool:
-    record = bench.records.latest(study.name, trial.name)
-    if record is None:
-        return False
-    ended = dt.datetime.fromisoformat(record.account["ended"])
-    return (clock.as_recorded(now) - ended).total_seconds() < patience
+def _resting(runs: Sequence[NightRun], names: Sequence[str], now: dt.datetime, patience: float) -> set[str]:
+    """Trials of a run that failed a moment ago, whyever: the more often that was, the longer it is let be."""
+    failed = [(run.names(names), run.ended) for run in runs if run.ended_as(dg.DagsterRunStatus.FAILURE)]
+    times = Counter(name for own, _ in failed for name in own)
+    return {
+        name
+        for own, ended in failed
+        for name in own
+        if ended is not None
+        and (clock.as_recorded(now) - ended).total_seconds() < min(LONGEST, patience * 2 ** (times[name] - 1))
+    }
