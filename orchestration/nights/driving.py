@@ -144,6 +144,8 @@ def advance(
     for study in studies:
         try:
             found = going_on(bench, study, instance, now)
+            if isinstance(found, OnGoing) and bench.source_or_none(study) is None:
+                found = "no source folder is set (its schedule says how)"
             step = found if isinstance(found, str) else _left_to_schedule(found, now) or prepare(bench, found, now)
         except (ConfigError, NotReady) as problem:
             step = str(problem)

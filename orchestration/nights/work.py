@@ -114,7 +114,7 @@ def _refusal(
     if one.state == "diverged":
         anew = f"`nocturne run {study.name} {one.trial.name} --force`"
         return f"would diverge again: change its settings, or train it anew with {anew}"
-    if tries and not record.account.get("again", False):
+    if tries and not record.account.get("later", record.account.get("again", False)):
         return "would fail again as it did in this night; tried once more next night"
     return ""
 

@@ -144,7 +144,9 @@ def test_a_source_that_is_away_or_not_set_is_said(evening: Evening, monkeypatch:
     monkeypatch.delenv(CONCERT.source_variable)
     listed = evening.bench.lab.sources_file.read_text()
     write_yaml(evening.bench.lab.sources_file, {})
-    assert f"set {CONCERT.source_variable}, or write" in evening.step().sentences[0]
+    assert evening.step().sentences[0] == "concert: no source folder is set (its schedule says how)"
+    said = begin(evening.bench, CONCERT, evening.instance, evening.now)
+    assert isinstance(said, str) and f"set {CONCERT.source_variable}, or write" in said
     evening.bench.lab.sources_file.write_text(listed)
 
 
