@@ -26,6 +26,9 @@ LAYERS = (0.35, 0.7, 1.0)
 TAKES = {"crash": 1, "ride": 2, "hihat_open": 2}
 """Different sounds of each layer; of the others there are three. No two hits of a drummer are the same."""
 
+BRIGHT_HZ = 2500
+"""From here on up recordings differ in how bright they are."""
+
 FADE = 0.15
 """Seconds in which what still rings at the end of a stroke falls silent."""
 
@@ -57,13 +60,14 @@ class Kit:
         key = (component, layer, take)
         if key not in self._sounds:
             own = np.random.default_rng([*self.seed, PLAYED.index(component), layer, take])
-            sound = STROKES[component](self.tuning, LAYERS[layer], own)
+            sound = _darkened(STROKES[component](self.tuning, LAYERS[layer], own), self.tuning["dark"])
             sound *= np.minimum(1, np.arange(len(sound), 0, -1) / (FADE * RATE))
             self._sounds[key] = (sound / np.abs(sound).max()).astype(np.float32)
         return self._sounds[key] * np.float32(velocity**KNEE * self.tuning[f"{component} loud"])
 
 
 TUNINGS: dict[str, tuple[float, float]] = {
+    "dark": (0.0, 1.0),
     "kick hz": (42, 66),
     "kick sweep": (1.6, 4.0),
     "kick decay": (0.07, 0.22),
@@ -71,10 +75,10 @@ TUNINGS: dict[str, tuple[float, float]] = {
     "kick click hz": (1800, 5000),
     "snare hz": (165, 250),
     "snare decay": (0.04, 0.1),
-    "snare wires": (0.6, 1.6),
+    "snare wires": (0.45, 1.5),
     "snare wires decay": (0.06, 0.15),
     "snare wires hz": (1200, 2800),
-    "hat low hz": (3000, 7500),
+    "hat low hz": (2400, 7000),
     "hat decay": (0.025, 0.055),
     "hat open decay": (0.18, 0.45),
     "hat tones": (0.2, 0.6),
@@ -179,6 +183,13 @@ def _hat(kit: dict[str, float], hard: float, rng: np.random.Generator, *, second
     tones = _tones(kit, "hat", time, 14, (low / 2, 13000), decay)
     stick = _noise(rng, len(time), 2500, 9000) * np.exp(-time / 0.003)
     return sizzle + kit["hat tones"] * tones + 0.5 * hard * stick
+
+
+def _darkened(sound: np.ndarray, dark: float) -> np.ndarray:
+    """As microphones and tapes hear it: what is high is weaker, the more the higher."""
+    size = 1 << (len(sound) - 1).bit_length()
+    response = (1 + (np.fft.rfftfreq(size, 1 / RATE) / BRIGHT_HZ) ** 2) ** (-dark / 2)
+    return np.fft.irfft(np.fft.rfft(sound, size) * response, size)[: len(sound)]
 
 
 def _time(seconds: float) -> np.ndarray:

@@ -15,6 +15,9 @@ CHOKED = 0.02
 LOUD = 0.85
 """Highest sample of a song; full scale = 1."""
 
+HISSES = 0.6
+"""Share of songs that were not made in a computer."""
+
 SCALE = (0, 3, 5, 7, 10)
 """Semitones of the bass above its root."""
 
@@ -41,7 +44,7 @@ def record(kit: Kit, played: Played, rng: np.random.Generator, *, band: bool) ->
         sound = sound + rng.uniform(0.1, 0.25) * np.abs(sound).max() * accompany(played, rng)
     driven = np.tanh(rng.uniform(0.8, 1.6) * sound / np.abs(sound).max())
     noisy = driven / np.abs(driven).max() * LOUD * rng.uniform(0.6, 1.0)
-    hiss = 10 ** rng.uniform(-4.6, -3.7)
+    hiss = 10 ** rng.uniform(-4.6, -3.7) * (rng.random() < HISSES)
     return np.clip(noisy + hiss * rng.standard_normal(len(noisy)), -1, 1).astype(np.float32)
 
 
