@@ -84,15 +84,26 @@ def make_room(bench: Bench, now: dt.datetime, say: Callable[[str], None], budget
             return Cleaned()
         say(f"{wanting}: making room")
         found = unneeded(bench, now, runs=False)
-        by_age = sorted(found.leftovers, key=lambda one: one.since) + sorted(found.spared, key=lambda one: one.since)
-        done = clean(bench, [one for one in by_age if one.bytes], lambda: not _wanting(bench, rules, budget))
-        left = _wanting(bench, rules, budget)
-        rest = f"; still {left}, and all else is needed or in use" if left else ""
-        say(f"removed {size(done.bytes)} that nobody needs{rest}")
-        return done
+        nobodys = _clean_oldest(bench, found.leftovers, lambda: not _wanting(bench, rules, budget))
+        spared = _clean_oldest(bench, found.spared, lambda: not _wanting(bench, rules, budget))
+        say(f"removed {size(nobodys.bytes)} that nobody needs")
+        if spared.number:
+            say(f"removed {size(spared.bytes)} from which finished trials would have gone on with more epochs")
+        if left := _wanting(bench, rules, budget):
+            say(f"still {left}: all else is needed or in use")
+        return Cleaned(nobodys.number + spared.number, nobodys.bytes + spared.bytes, nobodys.busy + spared.busy)
     except Exception as problem:
         say(f"no room could be made: {sentence(problem)}")
         return Cleaned()
+
+
+def oldest_first(found: Iterable[Leftover]) -> list[Leftover]:
+    """What takes room of it, in the order in which it goes when room is wanted."""
+    return sorted((one for one in found if one.bytes), key=lambda one: one.since)
+
+
+def _clean_oldest(bench: Bench, found: Iterable[Leftover], enough: Callable[[], bool]) -> Cleaned:
+    return Cleaned() if enough() else clean(bench, oldest_first(found), enough)
 
 
 def used_bytes(bench: Bench) -> dict[str, int]:

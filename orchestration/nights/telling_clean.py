@@ -8,7 +8,15 @@ from collections.abc import Sequence
 
 from orchestration.asking import count, size
 from orchestration.nights import clock
-from orchestration.nights.cleaning import AlreadyCleaning, Cleaned, clean, make_room, used_bytes
+from orchestration.nights.cleaning import (
+    COUNTED,
+    AlreadyCleaning,
+    Cleaned,
+    clean,
+    make_room,
+    oldest_first,
+    used_bytes,
+)
 from orchestration.nights.lab_nights import GB
 from orchestration.nights.unneeded import Found, Leftover, unneeded
 from orchestration.plan import free_bytes
@@ -26,8 +34,10 @@ def print_cleaning(bench: Bench, *, yes: bool, budget_gb: float | None) -> int:
     if found.spared:
         said = f"{count(len(found.spared), 'state')} ({size(_bytes(found.spared))})"
         print(f"kept: {said} from which finished trials would go on, were they given more epochs; --budget takes some")
+    if budget_gb is not None:
+        _say_budget(bench, found, int(budget_gb * GB))
     if not yes:
-        if found.leftovers or budget_gb is not None:
+        if found.leftovers or (budget_gb is not None and found.spared):
             print("\nnothing was removed: `nocturne clean --yes` removes it. Records and sources are never touched.")
         return 0
     try:
@@ -54,6 +64,20 @@ def _print_table(found: Found) -> None:
         since = dt.datetime.fromtimestamp(min(one.since for one in ones)).date()
         print(f"{what:<24}{sum(one.number for one in ones):>8,}{size(_bytes(ones)):>10}  {since!s:<12}{why}")
     print(f"{'together':<24}{'':>8}{size(found.bytes):>10}")
+
+
+def _say_budget(bench: Bench, found: Found, budget: int) -> None:
+    """What of the states that are kept goes for a budget, beside what nobody needs."""
+    gone = sum(one.bytes for one in found.leftovers if one.kind in COUNTED)
+    over = sum(bench.shelf(kind).bytes() for kind in COUNTED) - gone - budget
+    taken = []
+    for one in oldest_first(found.spared):
+        if over <= 0:
+            break
+        taken.append(one)
+        over -= one.bytes
+    left = f"; still {size(over)} above it then: all else is needed" if over > 0 else ""
+    print(f"for --budget {size(budget)}: {count(len(taken), 'state')} of these ({size(_bytes(taken))}) go too{left}")
 
 
 def _say_done(done: Cleaned) -> None:

@@ -158,7 +158,7 @@ class _Look:
         if one.key in wanted.ends:
             why = "finished trials would go on from there if they were given more epochs"
             self._add_thing("states", one, why, noted=False, spared=True)
-        elif self._is_old(one):
+        elif self._is_old(one) and not wanted.may_branch(str(one.owner.get("family"))):
             self._add_thing("states", one, "of families whose trials are all at their end", noted=False)
 
     def _why_forced(self, one: Lying) -> str:

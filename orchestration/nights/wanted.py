@@ -34,8 +34,14 @@ class Wanted:
     """Families of which a trial is still to come to its end: all their states are needed."""
     ended: dict[str, tuple[Record, ...]]
     """Family of which every trial is at its end, to the records of those that came to numbers without being forced."""
+    alone: frozenset[str]
+    """Of trials that are of no family, what they stand for instead: some may share epochs all the same."""
     chains: dict[str, str]
     """Trial to its chain: the longest of a chain is the one from which more epochs go on."""
+
+    def may_branch(self, family: str) -> bool:
+        """Might a trial that is still to come go on from any of its states, though it is at its end?"""
+        return family in self.alone and bool(self.alone & self.goes_on)
 
     @cached_property
     def ends(self) -> set[str]:
@@ -85,6 +91,7 @@ def wanted_by(bench: Bench, study: Study) -> Wanted:
         alike=fingerprint(study.name, study.revision, study.features_identity(settings)),
         goes_on=frozenset(families) - frozenset(ended),
         ended=ended,
+        alone=frozenset(family_of(study, trial) for trial in trials.trials if study.family(trial) is None),
         chains={trial.name: study.chain(trial) for trial in trials.trials},
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from ml.config import fingerprint
@@ -19,6 +20,7 @@ from orchestration.nights.cleaning import AlreadyCleaning, Cleaned, clean, make_
 from orchestration.nights.unneeded import Found, unneeded
 from orchestration.releasing import owner_of, state_keys
 from orchestration.resources import Bench
+from orchestration.study_assets import study_assets
 from orchestration.trials import run_trial
 from storage.artifacts import Shelf
 from storage.lab import Lab
@@ -159,6 +161,9 @@ def test_of_an_attempt_that_was_killed_everything_stays_until_its_trial_is_at_it
 def test_a_kill_between_record_and_release_leaves_states_that_go(lab: Bench) -> None:
     _state(lab, "first", "fork")  # of a trial that is at its end
     assert kinds(found(lab)) == {("states", "of families whose trials are all at their end")}
+    write_yaml(lab.lab.experiments("concert") / "third.yaml", {"seed": 3})
+    assert kinds(found(lab)) == set(), "the third might go on from there: some studies share epochs without families"
+    (lab.lab.experiments("concert") / "third.yaml").unlink()
     clean(lab, found(lab).leftovers)
     assert "fork" not in lab.shelf("states").keys()  # noqa: SIM118 - a shelf is no mapping
     assert lab.shelf("states").note("fork") is not None, "more epochs count from what is noted"
@@ -393,11 +398,13 @@ def test_a_budget_takes_first_what_nobody_needs_then_what_only_more_epochs_would
     assert room(used + 1) == (Cleaned(), [])
     assert set(lab.shelf("states").keys()) >= {"older", "newer"}
     done, said = room(used - 50_000)
-    assert done.number == 1 and "more than the" in said[0] and "removed 0 MB that nobody needs" in said[1]
+    assert done.number == 1 and "more than the" in said[0] and said[1] == "removed 0 MB that nobody needs"
+    assert len(said) == 2
     assert "older" not in lab.shelf("states").keys() and "newer" in lab.shelf("states").keys()  # noqa: SIM118
     before, models = everything(lab), lab.shelf("models").keys()
     done, said = room(0)
-    assert lab.shelf("states").keys() == [] and "all else is needed or in use" in said[1]
+    assert lab.shelf("states").keys() == []
+    assert "from which finished trials would have gone on" in said[2] and "all else is needed or in use" in said[3]
     assert everything(lab) == before and lab.shelf("models").keys() == models
     assert lab.shelf("features").find(lab.data(CONCERT).features_key) is not None, "trials of tonight read them"
     train(lab, "first")  # finished still, so nothing is trained
@@ -420,6 +427,16 @@ def test_what_goes_wrong_while_room_is_made_is_said_and_costs_nobody_his_night(l
         f"no room could be made: {lab.lab.nights_file}: unknown key `keep_free`; allowed here: "
         "budget_gb, gpu_spares_mib, gpu_wait, keep_free_gb, on_morning"
     ]
+
+
+def test_before_a_night_the_step_that_builds_features_makes_room_by_the_budget_of_the_lab(lab: Bench) -> None:
+    write_yaml(lab.lab.nights_file, {"budget_gb": 1e-6})
+    key = dg.AssetKey(["concert", "features"])
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize(study_assets(CONCERT, lab), selection=[key], instance=instance)  # type: ignore[arg-type]
+        said = [entry.user_message for entry in instance.all_logs(done.run_id)]
+    assert done.success and lab.shelf("states").keys() == []
+    assert any("states and features take" in words and "making room" in words for words in said), said
 
 
 # --- the command -------------------------------------------------------------------------------------------------
