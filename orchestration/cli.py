@@ -16,6 +16,7 @@ import typer
 
 from ml.studies.commands import COMMANDS
 from ml.studies.surroundings import Surroundings
+from orchestration.exits import INTERRUPTED, WRONG, told
 
 if TYPE_CHECKING:
     from ml.studies.study import Study
@@ -40,8 +41,6 @@ class Order(StrEnum):
     declared = "declared"
     smart = "smart"
 
-
-FAILED, WRONG, NOT_READY, INTERRUPTED = 1, 2, 3, 130
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study; `nocturne studies` lists them.")]
 
@@ -103,6 +102,19 @@ def plan(
 
     chosen = None if study is None else _study(study)
     raise typer.Exit(print_nights(_bench(), chosen, difference))
+
+
+@app.command()
+def report(
+    evening: Annotated[
+        str | None, typer.Argument(metavar="[DATE]", help="Of the evening, like 2026-11-21; without: the newest.")
+    ] = None,
+    open: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Write the morning's page now: what ran, what failed and why, what was learned, what runs next."""
+    from orchestration.nights.telling_report import print_report
+
+    raise typer.Exit(print_report(_bench(), evening, show=open))
 
 
 @app.command()
@@ -266,32 +278,10 @@ def main() -> int:
             return WRONG
         if os.environ.get("NOCTURNE_DEBUG"):
             raise
-        sentence, code = _told(problem)
+        sentence, code = told(problem)
         print(f"nocturne: {sentence}", file=sys.stderr)
         return code
     return code if isinstance(code, int) else 0
-
-
-def _told(problem: Exception) -> tuple[str, int]:
-    """What to say about `problem`, and the exit code."""
-    from ml.config import ConfigError
-    from ml.models.hub import ModelUnavailable
-    from ml.training.machine import MachineError
-    from orchestration.resources import NotReady
-    from storage.durable import LabFull
-    from storage.lab import NotALab
-    from storage.query import NoResults, QueryFailed
-
-    if isinstance(problem, NotReady | NoResults | ModelUnavailable):
-        return str(problem), NOT_READY
-    if isinstance(problem, ConfigError | NotALab | QueryFailed | MachineError):
-        return str(problem), WRONG
-    if isinstance(problem, LabFull):
-        return str(problem), FAILED
-    if isinstance(problem, OSError) and problem.strerror and problem.filename:
-        return f"{problem.filename}: {problem.strerror[0].lower()}{problem.strerror[1:]}", FAILED
-    said = " ".join(str(problem).split())
-    return f"{type(problem).__name__}: {said} (NOCTURNE_DEBUG=1 shows where)", FAILED
 
 
 if __name__ == "__main__":

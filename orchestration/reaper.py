@@ -29,6 +29,9 @@ CLOCK_SECONDS = 5.0
 GRACE_SECONDS = 120.0
 """A run that has not yet said which process executes it is left alone for so long."""
 
+IS_GONE = "is gone without a word"
+"""In what is said of every run that is reaped."""
+
 _PID = re.compile(r"\(pid: (\d+)\)")
 
 
@@ -82,7 +85,7 @@ def reap(instance: dg.DagsterInstance) -> list[Reaped]:
         if fresh is None or fresh.status not in in_progress:  # it ended while we looked
             continue
         whose = f"the process that executed it ({process.pid})" if process else "the process that was to execute it"
-        sentence = f"{whose[0].upper()}{whose[1:]} is gone without a word: it was killed, or the power went."
+        sentence = f"{whose[0].upper()}{whose[1:]} {IS_GONE}: it was killed, or the power went."
         if fresh.status == DagsterRunStatus.CANCELING:
             instance.report_run_canceled(fresh, sentence)
         else:

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 HOST = "127.0.0.1"
@@ -111,14 +112,17 @@ def serve(port: int, workspace: str) -> None:
     )
     from dagster_webserver.version import __version__
 
+    from orchestration.nights.report_served import WithReports
+
     setup_interrupt_handlers()
     with DagsterInstance.get() as instance:
         instance.optimize_for_webserver(DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW)
         target = WorkspaceFileTarget(paths=[workspace])
         with WorkspaceProcessContext(instance, target, version=__version__) as context:
             application = create_app_from_workspace_process_context(context, "", None, lifespan=_lifespan)
+            reports = Path(instance.root_directory).parent / "reports"
             uvicorn.run(
-                Guard(application, port),
+                Guard(WithReports(application, reports), port),
                 host=HOST,
                 port=port,
                 log_level="warning",

@@ -1,0 +1,66 @@
+"""What waits for a person in the morning, the most urgent first; nothing, where the house looks after itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ml.studies.study import Study
+from orchestration.asking import count
+from orchestration.nights.house import BadFiles, Fact, Runs
+from orchestration.nights.looking_back import DIED, Tried
+from orchestration.nights.planning import StudyPlan
+
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to do."""
+
+    what: str
+    why: str
+    how: str = ""
+    """A command, or what to write where; "" where the sentence says it all."""
+    urgent: bool = True
+    """Whether something stands still, or stays wrong, until it is done."""
+
+
+def of_the_house(facts: Sequence[Fact], runs: Runs | None) -> list[Advice]:
+    """What the house as a whole needs."""
+    found = [Advice(f"{fact.name}: {fact.said}", fact.todo) for fact in facts if fact.wrong]
+    if runs is not None:
+        found += [Advice(f"{what} failed and was not made since", why) for what, why in runs.failed]
+    return found
+
+
+def of_a_study(
+    study: Study, tried: Sequence[Tried], bad: BadFiles, upcoming: StudyPlan | None, source_problem: str
+) -> list[Advice]:
+    """What one study needs."""
+    name = study.name
+    found = []
+    if source_problem:
+        found.append(Advice(f"{name}: its source cannot be seen", source_problem))
+    for outcome, what, how in (
+        ("diverged", "diverged and is not tried again as it is", f"nocturne run {name} {{}} --force"),
+        ("failed", "failed and would fail again as it is", f"nocturne run {name} {{}}"),
+    ):
+        own = [one for one in tried if one.outcome == outcome and not one.again]
+        found += [Advice(f"{name}: {one.trial} {what}", one.why, how.format(one.trial)) for one in own[:NAMED]]
+    passing = [one for one in tried if one.again and one.outcome in ("failed", DIED)]
+    if passing:
+        what = f"{name}: {_named(passing)} came to nothing, and is tried again next night"
+        found.append(Advice(what, passing[0].why, urgent=False))
+    if bad.rejected:
+        what = f"{name}: {count(bad.rejected, 'file')} of its source {'is' if bad.rejected == 1 else 'are'} left out"
+        found.append(Advice(what, "each is named with its reason below", urgent=False))
+    if upcoming is not None and (room := upcoming.named("no room")):
+        what = f"{name}: {count(len(room), 'trial')} {'has' if len(room) == 1 else 'have'} no room on the disk"
+        found.append(Advice(what, room[0].reason, "nocturne clean"))
+    return found
+
+
+def _named(trials: Sequence[Tried]) -> str:
+    more = f" and {len(trials) - NAMED} more" if len(trials) > NAMED else ""
+    return ", ".join(one.trial for one in trials[:NAMED]) + more

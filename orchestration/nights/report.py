@@ -1,0 +1,218 @@
+"""The report of a night: one page that says what happened, what was learned, and what waits for a person."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from ml.config import ConfigError
+from ml.studies.registry import ALL_STUDIES
+from ml.studies.study import Study
+from orchestration.asking import count
+from orchestration.failures import sentence
+from orchestration.nights.advice import Advice, of_a_study, of_the_house
+from orchestration.nights.confounds import confounds
+from orchestration.nights.house import BadFiles, Fact, Runs, bad_files, facts, runs_in
+from orchestration.nights.learned import Learned, learned
+from orchestration.nights.looking_back import DIED, Evening, Tried, evening_at, tried_in
+from orchestration.nights.planning import Entry, StudyPlan, plan_nights
+from orchestration.resources import Bench, NotReady
+from storage import durable
+
+LATEST = "latest.html"
+
+NEXT = 6
+"""Trials of the next night that are named, for each study."""
+
+OUTCOMES = {
+    "finished": "finished",
+    "paused": "paused",
+    "failed": "failed",
+    "diverged": "diverged",
+    DIED: "ended without a word",
+    "running": "still at work",
+}
+"""What a trial can have come to, in the order in which it is told, and how that is said."""
+
+
+@dataclass(frozen=True)
+class OfStudy:
+    """What the report says of one study."""
+
+    study: Study
+    tried: list[Tried]
+    known: Learned | None
+    problem: str
+    """Why nothing can be said of its results; "" where it can."""
+    bad: BadFiles
+    upcoming: StudyPlan | None
+    notes: list[str]
+    """What to know before its next night is spent."""
+    advice: list[Advice]
+
+    @property
+    def unfinished(self) -> list[Tried]:
+        """What was worked at and did not finish, what went wrong first."""
+        order = ["failed", "diverged", DIED, "running", "paused"]
+        return sorted((one for one in self.tried if one.outcome in order), key=lambda one: order.index(one.outcome))
+
+    @property
+    def next_entries(self) -> list[Entry]:
+        """The first of what its next night begins."""
+        return self.upcoming.tonight[:NEXT] if self.upcoming else []
+
+    @property
+    def next_more(self) -> int:
+        """How many more there are."""
+        return len(self.upcoming.tonight) - len(self.next_entries) if self.upcoming else 0
+
+    @property
+    def not_begun(self) -> int:
+        """Trials that are left and were not come to."""
+        if self.upcoming is None:
+            return 0
+        names = {one.trial for one in self.tried}
+        return sum(entry.when != "done" and entry.trial.name not in names for entry in self.upcoming.entries)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a morning's page shows."""
+
+    evening: Evening
+    written: dt.datetime
+    studies: list[OfStudy]
+    silent: list[tuple[str, str]]
+    """Studies that nothing is said of, and why: nobody has set them up."""
+    facts: list[Fact]
+    advice: list[Advice]
+
+    @property
+    def is_over(self) -> bool:
+        """Has the last bell rung?"""
+        return self.written >= self.evening.ends
+
+    @property
+    def tried(self) -> list[Tried]:
+        """Everything that was worked at."""
+        return [one for study in self.studies for one in study.tried]
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many trials came to what; only what there was."""
+        counted = Counter(one.outcome for one in self.tried)
+        return {name: counted[name] for name in OUTCOMES if counted[name]}
+
+    @property
+    def headline(self) -> str:
+        """The night in a sentence."""
+        number = len(self.tried)
+        if not number:
+            return "Nothing was trained: there was nothing left to do, or nothing could be begun."
+        said = [f"{amount} {OUTCOMES[name]}" for name, amount in self.outcomes.items()]
+        if list(self.outcomes) == ["finished"]:
+            return f"{'The one trial' if number == 1 else f'All {number} trials'} that ran finished."
+        return f"{count(number, 'trial')} ran: {', '.join(said)}."
+
+
+def collect(
+    bench: Bench,
+    instance: dg.DagsterInstance | None,
+    now: dt.datetime,
+    name: str | None = None,
+    studies: Sequence[Study] = ALL_STUDIES,
+) -> Report:
+    """Everything there is to say of the evening of that date (the newest one without a name).
+
+    What goes wrong with one study is said in its place; the others are told all the same.
+    """
+    evening = evening_at(bench, now, name, studies)
+    plans = {one.study.name: one for one in _plans(bench, evening, now, studies)}
+    told, silent = [], []
+    for study in studies:
+        tried = tried_in(bench, study, evening, now)
+        missing = _not_set_up(bench, study)
+        if missing and not tried:
+            silent.append((study.name, missing))
+        else:
+            told.append(_of_study(bench, study, tried, plans.get(study.name), missing))
+    runs: Runs | None = runs_in(instance, evening, now) if instance is not None else None
+    found = facts(bench, runs, [one for study in told for one in study.tried], now)
+    advice = [*of_the_house(found, runs), *(one for study in told for one in study.advice)]
+    return Report(evening, now, told, silent, found, sorted(advice, key=lambda one: not one.urgent))
+
+
+def write_report(
+    bench: Bench,
+    instance: dg.DagsterInstance | None,
+    now: dt.datetime,
+    name: str | None = None,
+    studies: Sequence[Study] = ALL_STUDIES,
+) -> tuple[Report, Path]:
+    """Writes the page of an evening into the lab's reports, and the newest one as `latest.html` too."""
+    from orchestration.nights.report_page import page
+
+    report = collect(bench, instance, now, name, studies)
+    text = page(report, bench).encode("utf-8", "replace")
+    bench.lab.reports.mkdir(parents=True, exist_ok=True)
+    target = bench.lab.reports / f"{report.evening.name}.html"
+    newest = max((path.stem for path in bench.lab.reports.glob("????-??-??.html")), default="")
+    places = [target] if newest > report.evening.name else [target, bench.lab.reports / LATEST]
+    for path in places:
+        durable.write_beside(path, lambda beside: beside.write_bytes(text))
+    return report, target
+
+
+def _of_study(
+    bench: Bench, study: Study, tried: list[Tried], upcoming: StudyPlan | None, source_problem: str
+) -> OfStudy:
+    known, problem, notes = None, "", []
+    new = {one.trial for one in tried if any(span.outcome == "finished" for span in one.spans)}
+    try:
+        known = learned(bench, study, new)
+    except Exception as trouble:
+        problem = f"its results cannot be told: {sentence(trouble)}"
+    bad = _bad_files(bench, study)
+    try:
+        if upcoming is not None and (todo := [entry.trial for entry in upcoming.tonight]):
+            notes = confounds(bench, study, todo)
+    except Exception as trouble:
+        notes = [f"what its next night cannot find out is unknown: {sentence(trouble)}"]
+    advice = of_a_study(study, tried, bad, upcoming, source_problem or _source_is_gone(bench, study))
+    return OfStudy(study, tried, known, problem, bad, upcoming, notes, advice)
+
+
+def _plans(bench: Bench, evening: Evening, now: dt.datetime, studies: Sequence[Study]) -> list[StudyPlan]:
+    try:
+        return plan_nights(bench, now, studies)
+    except Exception:  # said by `nocturne plan`; the report is about what was
+        return []
+
+
+def _bad_files(bench: Bench, study: Study) -> BadFiles:
+    try:
+        return bad_files(bench, study)
+    except durable.Damaged:
+        return BadFiles()
+
+
+def _not_set_up(bench: Bench, study: Study) -> str:
+    """Why the study cannot run at all, or ""."""
+    try:
+        bench.source(study)
+        bench.settings(study)
+    except (NotReady, ConfigError) as problem:
+        return str(problem)
+    return ""
+
+
+def _source_is_gone(bench: Bench, study: Study) -> str:
+    source = bench.source_or_none(study)
+    if source is None or source.exists():
+        return ""
+    return f"{source}: no such folder; connect the drive or correct the path"
