@@ -35,6 +35,7 @@ from ml.studies.drums.demo import (
 from ml.studies.drums.grooves import FILLS, GROOVES, STEPS, play
 from ml.studies.drums.kits import PLAYED, RATE, Kit
 from ml.studies.drums.rendering import render
+from ml.studies.drums.study import DRUMS
 
 FEW = 0.5
 TINY = {"mels": 32, "columns": 16, "fft": 512}
@@ -73,6 +74,20 @@ def test_every_component_is_in_three_songs_or_packs_at_least(corpus: Path) -> No
     assert min(groups[name] for name in PLAYED) >= 3
     assert groups[COWBELL] == 1
     assert len(list((corpus / "one-shots").iterdir())) == PACKS
+
+
+def test_the_study_takes_the_corpus_as_it_is(corpus: Path) -> None:
+    settings = read_config(DrumsSettings, DEMO_LAB, "the demo")
+    inventory = DRUMS.take_inventory(corpus, settings, None, None)
+    refused = inventory.files[inventory.files["state"] == "rejected"]
+    assert len(refused) == 1 and BROKEN in refused["path"].iloc[0]
+    assert any(COWBELL in note for note in inventory.notes)
+    split = DRUMS.split(inventory.files, settings, None)
+    parts = split.groupby("label")["part"].nunique()
+    assert set(parts.index) == set(PLAYED) and parts.min() >= 2
+    assert parts[["kick", "snare", "hihat_closed"]].eq(3).all(), "what is in every song is in every part"
+    assert split.groupby("group")["part"].nunique().eq(1).all(), "a kit is on one side"
+    assert split[split["path"].str.contains("#")]["part"].nunique() == 3, "songs of every part are transcribed"
 
 
 def test_a_song_is_always_the_same_and_another_one_is_not(tmp_path: Path) -> None:
