@@ -182,7 +182,7 @@ COMMENT ON COLUMN predictions.start_seconds IS 'where the window begins in its f
 COMMENT ON COLUMN predictions.actual IS 'class it is';
 COMMENT ON COLUMN predictions.predicted IS 'class it was taken for';
 COMMENT ON COLUMN predictions.confidence IS 'probability given to the predicted class';
-COMMENT ON COLUMN predictions.probabilities IS 'probability of every class, in the order of the classes of the study';
+COMMENT ON COLUMN predictions.probabilities IS 'probability of every output of the network: the classes of the study in its order';
 
 CREATE TABLE draws (study VARCHAR, trial VARCHAR, epoch INTEGER, class VARCHAR, count BIGINT);
 COMMENT ON TABLE draws IS 'How many training windows of each class an epoch drew: what balancing really did.';

@@ -7,7 +7,7 @@ import pytest
 
 from storage.lab import Lab
 from storage.results import publish, query
-from tests.storage import grid, night
+from tests.storage import grid, night, songs
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sql.md"
 QUERIES = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -20,6 +20,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     night.write_night(lab)
     night.write_experiments(lab)
     grid.write_grid(lab, diverge=["bs16_lr0.0005_ep50"])
+    songs.write_songs(lab)
     assert publish(lab).published
     return lab
 
@@ -75,3 +76,13 @@ def test_before_and_after_differ_by_what_was_gained(lab: Lab) -> None:
     answer = query(lab, next(sql for sql in QUERIES if "AS before" in sql))
     assert len(answer) == 4 * grid.SPEAKERS - 1, "the silent file has no row"
     assert answer["before"].tolist() == [5.0] * len(answer) and answer["gained"].is_monotonic_increasing
+
+
+def test_songs_and_single_hits_are_put_beside_each_other(lab: Lab) -> None:
+    answer = query(lab, next(sql for sql in QUERIES if "AS rules_of_thumb" in sql)).set_index("trial")
+    assert answer.index.tolist() == ["default", "softmax"]  # ranked by whole songs
+    assert answer.loc["softmax"].to_dict() == {"hits": 93.0, "alone": 95.0, "songs": 80.0, "rules_of_thumb": 60.0}
+    worst = query(lab, next(sql for sql in QUERIES if "AS song," in sql))
+    assert worst["song"].iloc[0] == "e.flac" and worst["f1"].iloc[0] == 65.0
+    beside = query(lab, next(sql for sql in QUERIES if "AS beside_others" in sql)).set_index("component")
+    assert beside.loc["kick"].to_dict() == {"hits": 11, "beside_others": 5, "songs_or_packs": 6}

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import duckdb
 import numpy as np
-import pandas as pd
 
 from storage import tables
 from storage.lab import Lab
 from storage.query import query
 from storage.records import Records
 from storage.results import publish
-from tests.storage.night import files_table
-
-
-def hits_table() -> pd.DataFrame:
-    """Two songs with hits, and a one-shot."""
-    one = files_table().iloc[[5]].assign(label="kick", state="ok", problem="")
-    rows = [
-        one.assign(path=f"{song}.wav#{second:.3f} {name}", label=name, group=song, at_seconds=second, overlaps=beside)
-        for song in ("a", "b")
-        for second, name, beside in ((0.5, "kick", "crash"), (0.5, "crash", "kick"), (1.0, "kick", None))
-    ]
-    return pd.concat([*rows, one.assign(path="pack/kick/1.wav", group="pack")], ignore_index=True)
+from tests.storage.songs import hits_table
 
 
 def test_a_column_that_came_later_is_empty_in_earlier_frames(tmp_path):
@@ -43,9 +31,9 @@ def test_hits_are_counted_and_have_no_minutes(tmp_path):
     Records(lab).note("drums", "inventory", {"fingerprint": "1"}, {"files": hits})
     publish(lab)
     found = query(lab, "select * from inventory_by_class where study = ?", ["drums"]).set_index("class")
-    assert found["files"].to_dict() == {"kick": 5, "crash": 2}
+    assert found["files"].to_dict() == {"hihat_closed": 15, "kick": 11, "crash": 5}
     assert found["unit"].unique().tolist() == ["files"]
-    assert np.isclose(found.loc["kick", "share"], 5 / 7)
+    assert np.isclose(found.loc["kick", "share"], 11 / 31)
     assert found["minutes"].isna()["crash"] or found.loc["crash", "minutes"] is None
     beside = query(lab, "select heard_with from files where study = ? and at_seconds = 0.5 order by path", ["drums"])
-    assert sorted(beside["heard_with"]) == ["crash", "crash", "kick", "kick"]
+    assert sorted(beside["heard_with"]) == ["crash"] * 5 + ["kick"] * 5
