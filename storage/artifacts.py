@@ -109,9 +109,11 @@ class Shelf:
             with FileLock(self._claim_file(key), timeout=0), self._lock(key, timeout=0):
                 if self._place(key).is_dir():
                     self._remove_files(key)
-                if noted:
-                    for place in (self._notes, self._seen):
-                        (place / f"{key}.json").unlink(missing_ok=True)
+                gone = [self._notes / f"{key}.json", self._seen / f"{key}.json"] if noted else []
+                # Who waits for a lock whose file goes takes a new one (filelock); Windows keeps what is open.
+                for path in (*gone, self._claim_file(key), self._locks / f"{key}.lock"):
+                    with contextlib.suppress(OSError):
+                        path.unlink()
         except Timeout:
             return False
         return True

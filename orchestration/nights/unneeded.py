@@ -114,7 +114,7 @@ class _Look:
                 why = f"{kind} found damaged, set aside for you to look at"
                 self._add(Leftover("damaged", "", why, taken, since, partial(remove_set_aside, place)))
         if locks := idle_locks(shelf, self._now - YOUNG_SECONDS):
-            why = f"empty files of {kind} that are gone"
+            why = "empty files of locks that nobody holds"
             self._add(Leftover("locks", "", why, 0, self._now, partial(_remove_locks, locks), len(locks)))
 
     # --- states and evaluations --------------------------------------------------------------------------------
