@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 import dagster as dg
 
 from ml.studies.study import Study
-from orchestration.nights import clock, marks
-from orchestration.nights.morning import WITHDRAWN
+from orchestration.nights import clock
 from orchestration.nights.planning import StudyPlan
 from orchestration.nights.runs import NightRun
 from orchestration.nights.tonight import deaths_in
@@ -45,7 +44,7 @@ def next_groups(
         return []
     names = [trial.name for trial in bench.trials(study).trials]
     under_way = {name for run in runs if run.unfinished() for name in run.names(names)}
-    stopped = {name for run in runs if _stopped(run) for name in run.names(names)}
+    stopped = {name for run in runs if run.stopped() for name in run.names(names)}
     let_be = under_way | stopped | _resting(runs, names, now, patience)
     left = [
         entry
@@ -61,15 +60,6 @@ def next_groups(
         groups = neighbours(bench, study, paused)
         groups += neighbours(bench, study, [entry.trial for entry in others if entry.state != "paused"])
     return groups + [[name] for name in deadly]
-
-
-def _stopped(run: NightRun) -> bool:
-    """Was it ended by a person, and not by the morning?"""
-    return (
-        run.part == marks.TRIALS
-        and run.ended_as(dg.DagsterRunStatus.CANCELED)
-        and run.run.tags.get(WITHDRAWN) != "true"
-    )
 
 
 def _resting(runs: Sequence[NightRun], names: Sequence[str], now: dt.datetime, patience: float) -> set[str]:

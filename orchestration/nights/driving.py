@@ -102,7 +102,7 @@ def prepare(bench: Bench, found: OnGoing, now: dt.datetime) -> dg.RunRequest | s
     source = bench.source(found.study)  # raises a sentence that says what to set
     if not source.exists():
         return f"{source}: no such folder; connect the drive or correct the path. It is looked for all night"
-    if runs and runs[-1].run.status == dg.DagsterRunStatus.CANCELED:
+    if runs and runs[-1].stopped():
         return "the run that prepares its data was ended by a person; `nocturne run` or the next night goes on"
     if runs and (ended := runs[-1].ended):
         wait = min(LONGEST_PATIENCE, patience(found.night) * 2 ** (len(runs) - 1))

@@ -18,6 +18,9 @@ BEGINS, ENDS = "nocturne/night_begins", "nocturne/night_ends"
 GRACE = "nocturne/night_grace"
 """Seconds."""
 
+WITHDRAWN = "nocturne/withdrawn"
+"""Of a run that the morning ended: nobody decided against its trials."""
+
 DATA, TRIALS, REPORT = "data", "trials", "report"
 
 

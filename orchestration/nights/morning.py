@@ -11,11 +11,9 @@ import datetime as dt
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeProcessError, DagsterUserCodeUnreachableError
 
+from orchestration.nights import marks
 from orchestration.nights.runs import NightRun, unfinished_runs
 from orchestration.reaper import kill_process_of
-
-WITHDRAWN = "nocturne/withdrawn"
-"""Tag of a run that the morning ended: nobody decided against its trials."""
 
 
 def end_nights(instance: dg.DagsterInstance, now: dt.datetime) -> list[str]:
@@ -28,7 +26,7 @@ def _end(instance: dg.DagsterInstance, found: NightRun, now: dt.datetime) -> str
     if bell is None or now < bell.rings or run.is_finished:
         return ""
     if found.waits():
-        instance.add_run_tags(run.run_id, {WITHDRAWN: "true"})
+        instance.add_run_tags(run.run_id, {marks.WITHDRAWN: "true"})
         instance.report_run_canceling(run, "The night is over: withdrawn from the queue.")
         instance.report_run_canceled(run, "The night is over before its turn came; the next night asks for it again.")
         return f"run {run.run_id[:8]} is withdrawn: the night is over"
@@ -40,7 +38,7 @@ def _end(instance: dg.DagsterInstance, found: NightRun, now: dt.datetime) -> str
             instance.report_run_canceled(fresh, f"The night is over and it did not end when asked to: {killed}.")
         return f"run {run.run_id[:8]} did not end when asked to: {killed}"
     if late >= 0 and run.status != dg.DagsterRunStatus.CANCELING:
-        instance.add_run_tags(run.run_id, {WITHDRAWN: "true"})
+        instance.add_run_tags(run.run_id, {marks.WITHDRAWN: "true"})
         try:
             instance.run_launcher.terminate(run.run_id)
         except (DagsterUserCodeUnreachableError, DagsterUserCodeProcessError) as problem:

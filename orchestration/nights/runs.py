@@ -63,6 +63,11 @@ class NightRun:
         """Did it end so, for good?"""
         return self.run.status == status and not self.unfinished()
 
+    def stopped(self) -> bool:
+        """Was it ended by a person, and not by the morning?"""
+        canceled = self.run.status == dg.DagsterRunStatus.CANCELED
+        return canceled and self.run.tags.get(marks.WITHDRAWN) != "true"
+
     def names(self, in_order: Sequence[str]) -> set[str]:
         """Its trials, where all of them stand in `in_order`."""
         if self.span is None or not set(self.span) <= set(in_order):

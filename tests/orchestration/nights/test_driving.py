@@ -19,7 +19,6 @@ from orchestration import data
 from orchestration.instance_home import prepare_instance
 from orchestration.nights import clock, marks
 from orchestration.nights.driving import IN_QUEUE, Step, advance, begin, patience
-from orchestration.nights.morning import WITHDRAWN
 from orchestration.nights.reporting import report_request
 from orchestration.nights.runs import newest_runs
 from orchestration.nights.window import Night, night_at
@@ -170,7 +169,9 @@ def test_what_a_person_ended_rests_until_the_next_night_and_what_the_morning_wit
     evening.prepared()
     stopped, withdrawn, *_ = evening.step().requests
     evening.instance.report_run_canceled(evening.start(stopped, DagsterRunStatus.STARTED))
-    evening.instance.report_run_canceled(evening.start(withdrawn, DagsterRunStatus.NOT_STARTED, **{WITHDRAWN: "true"}))
+    evening.instance.report_run_canceled(
+        evening.start(withdrawn, DagsterRunStatus.NOT_STARTED, **{marks.WITHDRAWN: "true"})
+    )
     said = evening.step()
     assert evening.asked(said) == [[name] for name in TRIALS[1:]]
     assert said.requests[0].run_key == withdrawn.run_key.replace(" 1", " 2")  # type: ignore[union-attr]

@@ -15,7 +15,7 @@ from dagster import DagsterRunStatus
 from ml.studies.night import NightConfig
 from orchestration.instance_home import prepare_instance
 from orchestration.nights import marks
-from orchestration.nights.morning import WITHDRAWN, end_nights
+from orchestration.nights.morning import end_nights
 from orchestration.nights.window import Night
 from orchestration.reaper import reap
 from tests.orchestration.tiny_definitions import defs
@@ -69,7 +69,7 @@ def test_what_waits_is_withdrawn_at_the_bell_and_what_works_has_its_grace(instan
             DagsterRunStatus.CANCELED,
             DagsterRunStatus.STARTED,
         ]
-        assert instance.get_run_by_id(waits).tags[WITHDRAWN] == "true"  # type: ignore[union-attr]
+        assert instance.get_run_by_id(waits).tags[marks.WITHDRAWN] == "true"  # type: ignore[union-attr]
 
         (said,) = end_nights(instance, at(11))
         assert said == f"run {works[:8]} is asked to end: the grace of the morning is over"
