@@ -64,11 +64,12 @@ def pid_tags() -> dict[str, str]:
     return {PID_TAG: str(process.pid), PID_STARTED_TAG: repr(process.create_time())}
 
 
-def reap(instance: dg.DagsterInstance) -> list[Reaped]:
+def reap(instance: dg.DagsterInstance, others_first: float = 0.0) -> list[Reaped]:
     """Ends, in Dagster's books, each run in progress whose process is gone; run retries then start as set.
 
     A run that was being canceled becomes canceled (nobody wants it retried), any other failed. Runs that wait in the
-    queue are left alone.
+    queue are left alone. While `up` is there its code server, which has seen the process end, says so within moments:
+    it has `others_first` seconds to do so.
     """
     _let_retries_see(instance)
     in_progress = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
@@ -81,6 +82,7 @@ def reap(instance: dg.DagsterInstance) -> list[Reaped]:
             continue
         if process is not None and _lives(process):
             continue
+        time.sleep(others_first)
         fresh = instance.get_run_by_id(run.run_id)
         if fresh is None or fresh.status not in in_progress:  # it ended while we looked
             continue

@@ -15,9 +15,13 @@ from orchestration.nights.choosing import Known
 from orchestration.nights.driving import Step, advance, begin
 from orchestration.nights.morning import end_nights
 from orchestration.nights.reporting import REPORT_JOB, report_request
+from orchestration.reaper import reap
 from orchestration.resources import Bench
 
 LOOK_EVERY_SECONDS = 15
+
+WITNESS_SECONDS = 3.0
+"""Within this time the code server has said of a run that its process ended, if it can."""
 
 _NOUNS = {marks.DATA: ("source_inventory", "split", "features"), marks.TRIALS: ("trained_model", "evaluation")}
 
@@ -66,7 +70,7 @@ def nights_sensor(studies: Sequence[Study], bench: Bench, report: dg.AssetsDefin
     )
     def nights(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now, instance = clock.now(), context.instance
-        ended = end_nights(instance, now)
+        ended = [*_reaped(instance), *end_nights(instance, now)]
         step = advance(bench, instance, now, studies, at_rest=_at_rest(context.cursor, now), known=_loaded(context))
         due = report_request(bench, instance, now, studies) if report is not None else None
         requests = [*step.requests, *([due] if due else [])]
@@ -79,6 +83,13 @@ def nights_sensor(studies: Sequence[Study], bench: Bench, report: dg.AssetsDefin
         )
 
     return nights
+
+
+def _reaped(instance: dg.DagsterInstance) -> list[str]:
+    """Runs whose process died unseen would hold the pool for ever: while the disk was full, or the code server that
+    had started them was gone, nobody could say it."""
+    gone = reap(instance, others_first=WITNESS_SECONDS)
+    return [f"run {one.run_id[:8]} ({one.job}) was {one.was}: {one.sentence}" for one in gone]
 
 
 def _loaded(context: dg.SensorEvaluationContext) -> Known:

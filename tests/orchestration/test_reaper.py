@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,16 @@ def test_runs_that_wait_or_ended_or_live_are_left_alone(instance: dg.DagsterInst
     }
     assert reap(instance) == []
     assert {run_id: status(instance, run_id) for run_id in left} == left
+
+
+def test_who_has_seen_the_process_end_says_so_first(instance: dg.DagsterInstance, gone: int) -> None:
+    started = a_run(instance, DagsterRunStatus.STARTED, gone)
+    witness = threading.Timer(0.5, lambda: instance.report_run_failed(instance.get_run_by_id(started), "I saw it"))
+    witness.start()
+    assert reap(instance, others_first=2.0) == []
+    witness.join()
+    failures = instance.all_logs(started, of_type=DagsterEventType.RUN_FAILURE)
+    assert len(failures) == 1, "two would be tried again twice"
 
 
 def test_a_process_younger_than_the_run_is_another_one(instance: dg.DagsterInstance) -> None:
