@@ -1,8 +1,8 @@
-"""Nights in which something goes wrong: `python -m tests.faults --seed N [--fault NAME] [--times K]`
+"""Nights in which something goes wrong: `python -m tests.faults --seed N [--fault NAME] [--times K] [--strikes S]`
 
-Each fault (without a name: each in turn) strikes K nights of minutes under a real `nocturne up`, at moments that the
-seed draws; night number i of a fault has the seed N + i, so that a single one is lived through again. After each night
-what must hold is looked at, and counted. Exit code 1 where something does not hold.
+Each fault (without a name: each in turn) strikes in K nights of minutes under a real `nocturne up`, S times in each
+that has room for it, at moments that the seed draws; night number i of a fault has the seed N + i, so that a single one
+is lived through again. After each night what must hold is looked at, and counted. Exit code 1 where it does not.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ def main() -> int:
     said.add_argument("--seed", type=int, default=1)
     said.add_argument("--fault", choices=sorted(FAULTS), action="append")
     said.add_argument("--times", type=int, default=10)
+    said.add_argument("--strikes", type=int, default=1)
     asked = said.parse_args()
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
     outcomes = []
     for fault in asked.fault or FAULTS:
         print(f"{fault}: {(FAULTS[fault].__doc__ or '').strip()}", flush=True)
         try:
-            outcomes.append(campaign(fault, asked.seed, asked.times, lambda words: print(words, flush=True)))
+            outcomes.append(
+                campaign(fault, asked.seed, asked.times, asked.strikes, lambda words: print(words, flush=True))
+            )
         except PermissionError as problem:
             print(f"{fault}: skipped, {problem}", flush=True)
     print(f"\nseed {asked.seed}; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")

@@ -7,11 +7,21 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults.faults import BEFORE_THE_NIGHT, FAULTS, ON_A_DISK_OF_ITS_OWN, Fault, Night, calm, own_disk
+from tests.faults.faults import (
+    BEFORE_THE_NIGHT,
+    FAULTS,
+    ON_A_DISK_OF_ITS_OWN,
+    ONCE_A_NIGHT,
+    Fault,
+    Night,
+    TooLate,
+    calm,
+    own_disk,
+)
 from tests.faults.house import House, house_at
 from tests.faults.invariants import Counts, before, breaches, settle
 
@@ -57,43 +67,52 @@ class Outcome:
 
 
 def campaign(
-    fault: str, seed: int, times: int, say: Callable[[str], None] = print, folder: Path | None = None
+    fault: str,
+    seed: int,
+    times: int,
+    strikes: int = 1,
+    say: Callable[[str], None] = print,
+    folder: Path | None = None,
 ) -> Outcome:
-    """So many nights with this fault, in one house, with the seeds from `seed` on."""
+    """So many nights in one house, with the seeds from `seed` on; the fault strikes so often in each that has room."""
+    strikes = 1 if fault in ONCE_A_NIGHT else strikes
     outcome = Outcome(fault)
     with ExitStack() as stack:
         made = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         place = made / fault
         if fault in ON_A_DISK_OF_ITS_OWN:
             place = stack.enter_context(own_disk(place))
-        house = stack.enter_context(house_at(place / "house"))
-        first = live(house, "calm", seed, calm, 0.0)
-        _tell(first, say)
+        house = stack.enter_context(house_at(place / "house", trials=2 + strikes, attempts=5 * strikes))
+        first = live(house, "calm", seed, calm)
+        _tell(first, strikes, say)
         if first.breaches:
             outcome.add(first)
             return outcome
         for number in range(times):
-            lived = live(house, fault, seed + number, FAULTS[fault], first.seconds)
+            lived = live(house, fault, seed + number, FAULTS[fault], strikes, first.seconds / strikes)
             outcome.add(lived)
-            _tell(lived, say)
+            _tell(lived, strikes, say)
     return outcome
 
 
-def live(house: House, name: str, seed: int, fault: Fault, calm_seconds: float) -> Lived:
+def live(house: House, name: str, seed: int, fault: Fault, strikes: int = 1, seconds_between: float = 0.0) -> Lived:
     """One night with new work, until its morning."""
     rng, counts = random.Random(f"{name} {seed}"), Counts(nights=1)
     house.new_work()
     since = before(house)
     told: list[str] = []
     with ExitStack() as until_the_end:
-        night = Night(house, rng, calm_seconds, since.lines, until_the_end)
+        night = Night(house, rng, seconds_between, until_the_end)
         if name in BEFORE_THE_NIGHT:
             fault(night)
+            night.strikes += 1
         house.next_evening()
         began = time.monotonic()
         try:
-            if name not in BEFORE_THE_NIGHT:
-                fault(night)
+            with suppress(TooLate):
+                for _ in range(0 if name in BEFORE_THE_NIGHT else strikes):
+                    fault(night)
+                    night.strikes += 1
             wanted = set(house.names) - night.poisoned
             house.wait_for(lambda: house.finished() >= wanted, DONE_SECONDS, f"{wanted} are done")
             seconds = time.monotonic() - began
@@ -105,7 +124,7 @@ def live(house: House, name: str, seed: int, fault: Fault, calm_seconds: float) 
     house.ring()
     told += settle(house)
     told += breaches(house, since, counts, frozenset(night.poisoned))
-    counts.killed = night.killed
+    counts.killed, counts.strikes = night.killed, night.strikes
     runs = house.runs()
     counts.runs, counts.retries = len(runs), sum(run.run.parent_run_id is not None for run in runs)
     return Lived(name, seed, seconds, night.told, told, counts)
@@ -116,10 +135,11 @@ def _given_up(house: House, names: set[str]) -> bool:
     return all(record and "given up for tonight" in str(record.account.get("error")) for record in latest)
 
 
-def _tell(lived: Lived, say: Callable[[str], None]) -> None:
+def _tell(lived: Lived, strikes: int, say: Callable[[str], None]) -> None:
     what = "; ".join(lived.told)
     say(f"{lived.fault} --seed {lived.seed}: {lived.seconds:.0f} s{f' ({what})' if what else ''}; {lived.counts}")
     for breach in lived.breaches:
         say(f"    BROKEN: {breach}")
     if lived.breaches and lived.fault in FAULTS:
-        say(f"    again: python -m tests.faults --fault {lived.fault} --seed {lived.seed} --times 1")
+        again = f"--fault {lived.fault} --seed {lived.seed} --times 1 --strikes {strikes}"
+        say(f"    again: python -m tests.faults {again}")

@@ -27,6 +27,10 @@ sys.stdin.readline()
 """
 
 
+class TooLate(Exception):
+    """The trials of the night were done before the fault could strike."""
+
+
 @dataclass
 class Night:
     """One night in which something goes wrong, and what is to be known of it afterwards."""
@@ -34,12 +38,11 @@ class Night:
     house: House
     rng: random.Random
     seconds: float
-    """That a calm night takes from its beginning to the last trial."""
-    line: int
-    """Lines that the log of epochs has before it."""
+    """Within so many seconds of its beginning, or of the last strike, the next one comes."""
     until_the_end: ExitStack
     """What is undone when the trials of the night are done."""
     killed: int = 0
+    strikes: int = 0
     poisoned: set[str] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
 
@@ -47,22 +50,24 @@ class Night:
         self.told.append(words)
 
     def sleep_into(self) -> None:
-        """To some moment of the night, from its first second to its last."""
+        """To some moment between now and the time in which all should be done."""
         seconds = self.rng.uniform(0.0, 0.95) * self.seconds
-        self.say(f"{seconds:.1f} s into the night")
-        time.sleep(2.0 + seconds)
+        time.sleep(seconds)
+        if self.house.finished() == set(self.house.names):
+            raise TooLate
+        self.say(f"after {seconds:.1f} s")
 
     def in_an_epoch(self) -> int:
-        """At some moment of some epoch; the process that trains it."""
-        number = self.rng.randint(1, self.house.trials * self.house.epochs)
-        into = self.rng.uniform(0.0, 1.0)
+        """At some moment of one of the next epochs; the process that trains it."""
+        number, into = self.rng.randint(1, self.house.epochs), self.rng.uniform(0.0, 1.0)
+        skip = len(self.house.epochs_told())
 
         def begun() -> list[int]:
-            return [line.pid for line in self.house.epochs_told(self.line) if line.word == "begun"]
+            return [line.pid for line in self.house.epochs_told(skip) if line.word == "begun"]
 
-        pids = self.house.wait_for(lambda: begun() if len(begun()) >= number else None, 240, f"epoch {number} begins")
-        time.sleep(into * 0.4)
-        self.say(f"at epoch {number} of the night")
+        pids = self.house.wait_for(lambda: begun() if len(begun()) >= number else None, 300, f"epoch {number} begins")
+        time.sleep(into * 0.5)
+        self.say(f"in epoch {number} from then")
         return pids[number - 1]
 
     def at_work(self) -> int:
@@ -83,9 +88,6 @@ def step(night: Night) -> None:
 def worker(night: Night) -> None:
     """SIGKILL of the run's process at any moment: looking at the source, training, evaluating, publishing."""
     night.sleep_into()
-    if night.house.finished() == set(night.house.names):
-        night.say("the night was through before")
-        return
     kill(night.at_work())
     night.killed += 1
 
@@ -230,6 +232,7 @@ FAULTS: dict[str, Fault] = {
     for fault in (step, worker, daemon, everything, source, disk, shell, clock, twice, poison, hang, parts, ctrl_c)
 }
 BEFORE_THE_NIGHT = frozenset({"twice", "poison"})
+ONCE_A_NIGHT = BEFORE_THE_NIGHT | {"source", "hang"}
 ON_A_DISK_OF_ITS_OWN = frozenset({"disk"})
 DISK_MIB = 300
 

@@ -25,6 +25,8 @@ class Counts:
     """What was counted in one night, or in several together."""
 
     nights: int = 0
+    strikes: int = 0
+    """How often the fault struck."""
     killed: int = 0
     """Processes that were killed."""
     finished: int = 0
@@ -78,9 +80,10 @@ def settle(house: House) -> list[str]:
 def breaches(house: House, since: Before, counts: Counts, poisoned: frozenset[str] = frozenset()) -> list[str]:
     """Whatever does not hold; `counts` gets what was counted."""
     told = house.epochs_told(since.lines)
+    planned = house.epochs * (len(house.names) - len(poisoned))
     return [
         *_of_trials(house, since, counts, poisoned),
-        *_of_epochs(house, told, counts, poisoned),
+        *of_epochs(told, planned, counts),
         *_of_files(house, counts),
         *_of_processes(house, told),
     ]
@@ -119,7 +122,7 @@ def _of_trials(house: House, since: Before, counts: Counts, poisoned: frozenset[
     return said
 
 
-def _of_epochs(house: House, told: list[EpochLine], counts: Counts, poisoned: frozenset[str]) -> list[str]:
+def of_epochs(told: list[EpochLine], planned: int, counts: Counts) -> list[str]:
     """No finished epoch is trained twice beyond one, and no two processes train at once."""
     said: list[str] = []
     begun = Counter(line.key for line in told if line.word == "begun")
@@ -128,7 +131,6 @@ def _of_epochs(house: House, told: list[EpochLine], counts: Counts, poisoned: fr
     counts.again += begun.total() - len(begun)
     counts.twice += kept.total() - len(kept)
     said += [f"epoch {key[:12]} was trained to the end {count} times" for key, count in kept.items() if count > 2]
-    planned = house.epochs * (len(house.names) - len(poisoned))
     if len(kept) != planned:
         said.append(f"{len(kept)} different epochs were trained, {planned} were planned")
     at_work: EpochLine | None = None
