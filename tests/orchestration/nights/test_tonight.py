@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,3 +120,29 @@ def test_a_night_that_is_over_stops_a_run_in_peace_and_a_given_up_trial_fails_it
     assert event.step_failure_data.user_failure_data is not None
     said = event.step_failure_data.user_failure_data.metadata["balance_0.25"].value
     assert str(said).startswith("given up for tonight: begun 4 times")
+
+
+def test_a_run_whose_evaluation_hangs_is_ended_in_peace(lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(study: ConcertStudy, job: TrialJob) -> Outcome:
+        time.sleep(60)
+        raise AssertionError("nobody woke it")
+
+    monkeypatch.setattr(ConcertStudy, "run_trial", endless)
+    assets = [one for one in study_assets(CONCERT, lab) if isinstance(one, dg.AssetsDefinition)]
+    trial = next(one for one in assets if dg.AssetKey(["concert", "evaluation"]) in one.keys)
+    soon = night(minutes=5 / 60)
+    result = dg.materialize(
+        assets,
+        selection=[trial],
+        partition_key="balance_1.00",
+        instance=dg.DagsterInstance.ephemeral(),
+        tags=marks.marks(soon, NightConfig(grace_seconds=8), marks.TRIALS),
+        raise_on_error=False,
+    )
+    assert result.success, "no failure, so nothing is tried again"
+    assert clock.now() < soon.ends + dt.timedelta(seconds=30), "it would have slept for a minute"
+    (paused,) = lab.records.history("concert", "balance_1.00")
+    assert (paused.account["status"], paused.account["error"]) == (
+        "paused",
+        "the night ended; finished epochs are kept",
+    )
