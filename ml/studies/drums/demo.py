@@ -72,7 +72,7 @@ def write_corpus(folder: Path, *, seed: int = 0, scale: float = 1.0) -> None:
         suffix = "flac" if number % 3 else "wav"
         write_song(folder / "songs" / name, name, (seed, number), SONGS[number % len(SONGS)], suffix=suffix)
     for number in range(PACKS):
-        _write_pack(folder / "one-shots" / f"pack {number + 1}", (seed, 100 + number), FOLDERS.get(number, {}))
+        write_pack(folder / "one-shots" / f"pack {number + 1}", (seed, 100 + number), FOLDERS.get(number, {}))
     broken = folder / "songs" / BROKEN
     write_song(broken, BROKEN, (seed, 200), ("rock",), seconds=6)
     audio = broken / f"{BROKEN}.flac"
@@ -187,14 +187,15 @@ def beatmap_of(played: Played, audio: Path, title: str) -> Beatmap:
     )
 
 
-def _write_pack(folder: Path, seed: tuple[int, ...], folders: dict[str, str]) -> None:
+def write_pack(folder: Path, seed: tuple[int, ...], folders: dict[str, str], *, strokes: int = STROKES) -> None:
+    """Write COMPONENT/file into `folder`, one-shots of the kit of this seed; `folders` has other names of some."""
     import soundfile
 
     kit, rng = Kit.made(*seed), np.random.default_rng([6, *seed])
     for component in PLAYED:
         place = folder / folders.get(component, component)
         place.mkdir(parents=True, exist_ok=True)
-        for number in range(STROKES):
+        for number in range(strokes):
             sound = kit.strike(component, LAYERS[number % len(LAYERS)], rng)
             silence = np.zeros(int(rng.uniform(0, 0.03) * RATE), np.float32)
             soundfile.write(str(place / f"{component} {number + 1}.flac"), np.concatenate([silence, sound]), RATE)
