@@ -60,9 +60,11 @@ def _evening(run: NightRun) -> str:
 
 
 def _is_to_end(bench: Bench, study: Study, evening: str, now: dt.datetime) -> bool:
-    """Is a night of that evening still going on, or even to come?"""
+    """Is a night of that evening still going on, or even to come? A study without a source has none to wait for."""
     try:
         config = bench.settings(study).night
+        if bench.source_or_none(study) is None:
+            return False
     except ConfigError:
         return False
     nights = night_at(config, now, study.name), next_night(config, now, study.name)
