@@ -54,7 +54,9 @@ def of_a_study(
         found.append(Advice(what, passing[0].why, urgent=False))
     if bad.rejected:
         what = f"{name}: {count(bad.rejected, 'file')} of its source {'is' if bad.rejected == 1 else 'are'} left out"
-        found.append(Advice(what, "each is named with its reason below", urgent=False))
+        first = next((f"{one.path}: {one.problem}" for one in bad.named if one.state == "rejected"), "")
+        more = f"; the other {bad.rejected - 1} below" if bad.rejected > 1 else ""
+        found.append(Advice(what, first + more, urgent=False))
     if upcoming is not None and (room := upcoming.named("no room")):
         what = f"{name}: {count(len(room), 'trial')} {'has' if len(room) == 1 else 'have'} no room on the disk"
         found.append(Advice(what, room[0].reason, "nocturne clean"))

@@ -15,7 +15,9 @@ from ml.studies.study import Study
 from orchestration import answers
 from orchestration.asking import count
 from orchestration.comparing import SHARES
+from orchestration.failures import sentence
 from orchestration.resources import Bench, NotReady
+from storage.query import NoResults
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,18 +69,17 @@ class Learned:
     sentence: str
     certainty: str
     """How sure the order is; "" where there is nothing to compare."""
-    leader: Result
     results: tuple[Result, ...]
+    common: str
+    """What all that are shown say differently from the defaults; it is not said of each."""
     more: int
     """Results that are not shown."""
     selection: str
     """What trials are chosen by, for a person."""
     metric_name: str
     """What `validation` and `test` of a result are; "" where nothing tells how sure it is."""
-    span: tuple[float, float]
-    """Of all intervals that are shown."""
     note: str
-    """About results of older data; "" where there are none."""
+    """About results of older data, and what could not be drawn; "" where there is neither."""
     analysis: str
     pictures: dict[str, bytes]
 
@@ -86,6 +87,24 @@ class Learned:
     def metric(self) -> str:
         """`metric_name` for a person."""
         return spoken(self.metric_name)
+
+    @property
+    def leader(self) -> Result:
+        """The best on validation."""
+        return self.results[0]
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """From the lowest to the highest end of all intervals that are shown."""
+        measured = [one for result in self.results for one in (result.validation, result.test) if one is not None]
+        lows = [one.value if one.low is None else one.low for one in measured]
+        highs = [one.value if one.high is None else one.high for one in measured]
+        return min(lows, default=0.0), max(highs, default=1.0)
+
+    @property
+    def has_old(self) -> bool:
+        """Are there results of earlier nights beside the new ones?"""
+        return not all(result.is_new for result in self.results)
 
     @property
     def scale(self) -> str:
@@ -100,52 +119,44 @@ def learned(bench: Bench, study: Study, new: Collection[str]) -> Learned | None:
     """
     try:
         now = answers.standing(bench, study) if answers.is_compared(bench, study) else answers.compare(bench, study)
-    except NotReady:
+    except (NotReady, NoResults):
         return None
     board = comparable(now.leaderboard).sort_values("rank")
     shown = _shown(board, new)
+    selection, leader = str(board.iloc[0]["selection_metric"]), str(board.iloc[0]["trial"])
+    verdicts = _verdicts(now, leader)
     metric, parts = _with_intervals(now, study, list(shown["trial"]))
-    curves = _curves(now, str(board.iloc[0]["selection_metric"]), list(shown["trial"]))
-    verdicts = _verdicts(now, str(board.iloc[0]["trial"]))
-    same = board["model_key"].map(board["model_key"].value_counts())
-    selection = str(board.iloc[0]["selection_metric"])
-    results = tuple(
-        Result(
-            rank=int(row["rank"]),
-            trial=str(row["trial"]),
-            is_new=row["trial"] in new,
-            changes=_text(row["changes"]),
-            chosen_by=in_units(selection, row["selection_value"]),
-            validation=parts.get(("validation", row["trial"])),
-            test=parts.get(("test", row["trial"])),
-            verdict="" if index == board.index[0] else verdicts.get(row["trial"], "not compared yet"),
-            epochs=_epochs(row),
-            seconds=60.0 * float(row["minutes"] or 0.0),
-            curve=curves.get(row["trial"], ()),
-            same=1 if same[index] != same[index] else int(same[index]),
-            remarks=_text(row["remarks"]),
-        )
-        for index, row in shown.iterrows()
-    )
-    ends = [
-        end
-        for result in results
-        for one in (result.validation, result.test)
-        if one
-        for end in (one.value if one.low is None else one.low, one.value if one.high is None else one.high)
-    ]
+    curves = _curves(now, selection, list(shown["trial"]))
+    changes, common = _changes(shown)
+    analysis, pictures, note = _drawn(study, now)
     return Learned(
         sentence=_sentence(board, selection, new, verdicts),
         certainty=_certainty(board, verdicts),
-        leader=results[0],
-        results=results,
+        results=tuple(
+            Result(
+                rank=int(row["rank"]),
+                trial=trial,
+                is_new=trial in new,
+                changes=changes[trial],
+                chosen_by=in_units(selection, row["selection_value"]),
+                validation=parts.get(("validation", trial)),
+                test=parts.get(("test", trial)),
+                verdict="" if trial == leader else verdicts.get(trial, "not compared yet"),
+                epochs=_epochs(row),
+                seconds=60.0 * float(row["minutes"] or 0.0),
+                curve=curves.get(trial, ()),
+                same=int((board["model_key"] == row["model_key"]).sum()) or 1,
+                remarks=_text(row["remarks"]),
+            )
+            for trial, row in shown.set_index("trial", drop=False).iterrows()
+        ),
+        common=common,
         more=len(board) - len(shown),
         selection=spoken(selection),
         metric_name=metric,
-        span=(min(ends, default=0.0), max(ends, default=1.0)),
-        note=left_out(now.leaderboard),
-        analysis=study.analysis(now),
-        pictures=study.leaderboard_pictures(now),
+        note=note,
+        analysis=analysis,
+        pictures=pictures,
     )
 
 
@@ -164,12 +175,30 @@ def spoken(metric: str) -> str:
     return " ".join("F1" if word == "f1" else word for word in words.split())
 
 
+def _drawn(study: Study, now: Results) -> tuple[str, dict[str, bytes], str]:
+    """What the study says and draws of its results, and a note: its trouble costs nobody the results themselves."""
+    note = left_out(now.leaderboard)
+    try:
+        return study.analysis(now), study.leaderboard_pictures(now), note
+    except Exception as problem:
+        return "", {}, f"{note} Its pictures could not be drawn: {sentence(problem)}".strip()
+
+
 def _shown(board: pd.DataFrame, new: Collection[str]) -> pd.DataFrame:
     """The best ones, trials with the same model once, and what is new."""
     own = board["model_key"].fillna(board["trial"])
     best = board.index[~own.duplicated()][:SHOWN]
     fresh = board.index[board["trial"].isin(list(new)) & ~own.duplicated()][:SHOWN]
     return board.loc[board.index.isin(best) | board.index.isin(fresh)]
+
+
+def _changes(shown: pd.DataFrame) -> tuple[dict[str, str], str]:
+    """What each trial changes beside the others, and what all of them do."""
+    said = {row["trial"]: [one for one in _text(row["changes"]).split("; ") if one] for _, row in shown.iterrows()}
+    first = next(iter(said.values()))
+    common = [one for one in first if len(said) > 1 and all(one in own for own in said.values())]
+    own = {trial: "; ".join(one for one in changes if one not in common) for trial, changes in said.items()}
+    return own, "; ".join(common)
 
 
 def _with_intervals(now: Results, study: Study, trials: Sequence[str]) -> tuple[str, dict[tuple[str, str], Measured]]:

@@ -56,6 +56,13 @@ class OfStudy:
     advice: list[Advice]
 
     @property
+    def told(self) -> str:
+        """How much was done and is left, in a few words."""
+        counted = Counter(one.outcome for one in self.tried)
+        said = [f"{counted[name]} {OUTCOMES[name]}" for name in OUTCOMES if counted[name]] or ["nothing was trained"]
+        return ", ".join([*said, *([f"{self.not_begun} not begun yet"] if self.not_begun else [])])
+
+    @property
     def unfinished(self) -> list[Tried]:
         """What was worked at and did not finish, what went wrong first."""
         order = ["failed", "diverged", DIED, "running", "paused"]

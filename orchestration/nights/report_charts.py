@@ -136,9 +136,9 @@ def interval(validation: Measured | None, test: Measured | None, known: Learned)
     room = (high - low) or 1.0
 
     def across(value: float) -> str:
-        return f"{8 + 184 * (value - low) / room:.1f}"
+        return f"{4 + 92 * (value - low) / room:.2f}%"
 
-    drawn = [Markup('<line class="rule" x1="8" x2="192" y1="14" y2="14"/>')]
+    drawn = [Markup('<line class="rule" x1="4%" x2="96%" y1="14" y2="14"/>')]
     leading = known.leader.test or known.leader.validation
     if leading is not None:
         drawn.append(Markup('<line class="leading" x1="{0}" x2="{0}" y1="1" y2="27"/>').format(across(leading.value)))
@@ -149,9 +149,7 @@ def interval(validation: Measured | None, test: Measured | None, known: Learned)
             line = Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>')
             drawn.append(line.format(name, across(one.low), across(one.high), y, y))
         drawn.append(Markup('<circle class="{}" cx="{}" cy="{}" r="{}"/>').format(name, across(one.value), y, size))
-    picture = Markup(
-        '<svg class="interval" viewBox="0 0 200 28" preserveAspectRatio="none" aria-hidden="true">{}</svg>'
-    )
+    picture = Markup('<svg class="interval" aria-hidden="true">{}</svg>')
     return picture.format(Markup("").join(drawn))
 
 

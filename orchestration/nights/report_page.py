@@ -45,6 +45,7 @@ def page(report: Report, bench: Bench) -> str:
             style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
             outcomes=OUTCOMES,
             spans=[name for name in OUTCOMES if name in spans],
+            urgent=any(one.urgent for one in report.advice),
             when=_when(report),
             bell=bell,
             left=sum(one.not_begun for one in report.studies),
