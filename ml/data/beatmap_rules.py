@@ -43,8 +43,13 @@ def audio_of(map_path: Path, beatmap: Beatmap, root: Path) -> Path:
     )
 
 
+def is_beside(name: str) -> bool:
+    """Whether this, said by a map, is the name of a file on any system, and no place of its own."""
+    return not ("\\" in name or "\0" in name or _DRIVE.match(name) or PurePosixPath(name).is_absolute())
+
+
 def _refuse_escape(name: str) -> None:
-    if "\\" in name or "\0" in name or _DRIVE.match(name) or PurePosixPath(name).is_absolute():
+    if not is_beside(name):
         raise BeatmapError(f"audio.filename: {name!r} is no name of a file beside the map")
     if ".." in PurePosixPath(name).parts:
         raise BeatmapError(f"audio.filename: {name!r} leads out of the folder of the map; put the song beside its map")

@@ -182,7 +182,7 @@ def _beside(file: Path) -> Mapping[str, Any]:
             continue
         try:
             said = json.loads(place.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as problem:
+        except (OSError, ValueError, RecursionError) as problem:
             raise ModelUnavailable(f"{place}: cannot be read, and {file.name} is said by it ({problem})") from None
         if isinstance(said, dict) and said.get("model_type") == "drumcnn" and isinstance(said.get(EXTRA), dict):
             return dict(said[EXTRA])

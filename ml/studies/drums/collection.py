@@ -60,9 +60,9 @@ def add_sample(collection: Path, audio: Path, seconds: float, component: str) ->
     if not math.isfinite(seconds) or seconds < 0:
         raise ConfigError(f"{seconds:g} s is no time in a file; count from its beginning, in seconds")
     facts = _listen(audio)
-    hit = Kept(round(seconds * 1000), meant)
-    if hit.ms >= facts.seconds * 1000:
+    if seconds >= facts.seconds or (ms := round(seconds * 1000)) >= facts.seconds * 1000:
         raise ConfigError(f"{audio}: lasts {facts.seconds:.3f} s; there is nothing at {seconds:g} s")
+    hit = Kept(ms, meant)
     with _telling(collection), songfolder.alone(collection):
         folder = songfolder.folder_of(collection, audio, facts.content_hash)
         there, singles = songfolder.song_in(folder), songfolder.singles_in(folder)

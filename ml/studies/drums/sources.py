@@ -151,7 +151,7 @@ def _one_shots(found: Found, facts: Mapping[str, FileFacts], groups: _Groups) ->
         if row["state"] != "rejected" and row["seconds"] > ONE_SHOT_SECONDS:
             problem = f"{row['seconds']:.0f} s long, too long for a single hit; put a beatmap beside a song"
             row |= {"state": "rejected", "problem": problem}
-        elif path in found.pieces:
+        elif path in found.pieces and found.pieces[path].begins < row["seconds"]:  # a table may say anything
             row |= _of_piece(path, component, found.pieces[path])
         rows.append(row)
     table = _table(rows)

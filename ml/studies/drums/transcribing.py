@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ml.data.beatmap import Beatmap, BeatmapError
+from ml.data.beatmap_rules import is_beside
 from ml.data.components import COMPONENTS
 from ml.inference.onsets import SILENT, loudest
 from ml.inference.songs import SongSound, read_song
@@ -76,6 +77,10 @@ def transcribe(transcriber: Transcriber, song: Path, named: Named, *, model: str
         song.name.encode()
     except UnicodeEncodeError:
         raise BeatmapError("its file name is no text, so no beatmap can name it; rename it") from None
+    if not is_beside(song.name):
+        raise BeatmapError(
+            "its file name holds a backslash or begins as a drive does, as in C:, so no beatmap can name it; rename it"
+        )
     sound = read_song(song, transcriber.rate)
     hits = transcriber.decide(transcriber.hear(sound.samples, sound.rate))
     silent = loudest(sound.samples, sound.rate) < SILENT

@@ -204,8 +204,9 @@ def test_other_networks_and_things_that_are_no_models_are_refused(tmp_path: Path
     with pytest.raises(ModelUnavailable, match="holds no DrumCNN"):
         open_transcriber(tmp_path / "part.pth", PROCESSOR)
     torch.save(network().state_dict(), tmp_path / "weights.pth")
-    (tmp_path / "weights.json").write_text("{ this is cut off", encoding="utf-8")
-    with pytest.raises(ModelUnavailable, match=r"weights\.json"):
-        open_transcriber(tmp_path / "weights.pth", PROCESSOR)
+    for unreadable in ("{ this is cut off", "[" * 100_000):
+        (tmp_path / "weights.json").write_text(unreadable, encoding="utf-8")
+        with pytest.raises(ModelUnavailable, match=r"weights\.json"):
+            open_transcriber(tmp_path / "weights.pth", PROCESSOR)
     (tmp_path / "weights.json").write_text(json.dumps({"anything": "else"}), encoding="utf-8")
     assert open_transcriber(tmp_path / "weights.pth", PROCESSOR).rate == RATE

@@ -134,6 +134,7 @@ def test_a_clip_of_an_mp3_or_of_many_channels_is_the_sound_at_its_place(tmp_path
         (float("inf"), "kick", "is no time in a file"),
         (2.5, "kick", "lasts 2.000 s; there is nothing at 2.5 s"),
         (2.0, "kick", "lasts 2.000 s"),
+        (1.7e308, "kick", "lasts 2.000 s"),
     ],
 )
 def test_a_single_hit_that_is_none_is_refused(tmp_path: Path, seconds: float, component: str, reason: str) -> None:

@@ -262,6 +262,10 @@ def test_an_export_is_a_source_again(tmp_path: Path) -> None:
     split = divide(found.files, settings(), None)
     given = split["path"].str.split("/").str[0]
     assert (given == split["part"]).all() and set(given) == {"train", "validation", "test"}
+    table = tmp_path / "out" / "labels.csv"
+    for nowhere in ("5000", "1e15", "1e307"):
+        table.write_text(table.read_text().replace(",0.025,", f",{nowhere},").replace(",5000,", f",{nowhere},"))
+        assert taken(tmp_path / "out").files["at_seconds"].isna().all()
     (tmp_path / "out" / "labels.csv").write_bytes(b"path,song\n\xff")
     assert taken(tmp_path / "out").files["at_seconds"].isna().all()
 

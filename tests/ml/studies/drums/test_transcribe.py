@@ -235,6 +235,15 @@ def test_a_file_name_that_is_no_text_fails_alone(tmp_path: Path) -> None:
     assert "1 not transcribed; the others are" in done.output and "its file name is no text" in done.output
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no file of Windows has such a name")
+@pytest.mark.parametrize("name", ["a\\b", "A: side"])
+def test_a_file_name_that_no_reader_would_take_is_refused(tmp_path: Path, name: str) -> None:
+    song(tmp_path / f"{name}.wav", seconds=1.0)
+    done = run(tmp_path / f"{name}.wav", "-o", tmp_path / "map.bsm")
+    assert done.exit_code == 1 and "so no beatmap can name it; rename it" in done.output
+    assert not (tmp_path / "map.bsm").exists()
+
+
 def test_difficulty_follows_how_much_is_played() -> None:
     def played(count: int, seconds: float) -> list[Hit]:
         return [Hit(float(at), "kick", 1.0, 1.0) for at in np.linspace(0, seconds, count)]
