@@ -58,6 +58,7 @@ class House:
     trials: int = 3
     epochs: int = 4
     attempts: int = 5
+    grace: float = GRACE
     port: int = field(default_factory=free_port)
     up: Any = None
     evening: dt.date = field(default_factory=lambda: dt.datetime.now(dt.UTC).date())
@@ -90,7 +91,7 @@ class House:
             "timezone": "UTC",
             "mode": MODE,
             "attempts": self.attempts,
-            "grace_seconds": GRACE,
+            "grace_seconds": self.grace,
         }
         window = {"seconds": 2.97, "hop_seconds": 0.7}  # many windows: an epoch takes a while
         training = {"epochs": self.epochs, "batch": 16, "learning_rate": 1e-3}
