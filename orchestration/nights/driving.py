@@ -120,6 +120,8 @@ def begin(bench: Bench, study: Study, instance: dg.DagsterInstance, now: dt.date
         found = going_on(bench, study, instance, now)
         if isinstance(found, str):
             return found
+        if found.night.begins.second:
+            return "it begins between two minutes, where no schedule hears: the sensor `nights` begins it"
         return prepare(bench, found, now) or "its data is prepared; the sensor `nights` asks for its trials"
     except (ConfigError, NotReady) as problem:
         return str(problem)

@@ -108,6 +108,8 @@ def evening(built: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def test_a_night_begins_with_its_data_and_asks_for_everything_once(evening: Evening) -> None:
+    assert "the sensor `nights` begins it" in str(begin(evening.bench, CONCERT, evening.instance, evening.now))
+    evening.say(starts=f"{evening.now - HOUR:%H:%M}")
     (request,) = evening.step().requests
     assert request.job_name == "concert_data"
     assert request.tags[marks.NIGHT] == evening.night.tag
@@ -137,6 +139,7 @@ def test_neighbours_share_a_run_and_what_is_under_way_is_not_asked_for(evening: 
 
 
 def test_a_source_that_is_away_or_not_set_is_said(evening: Evening, monkeypatch: pytest.MonkeyPatch) -> None:
+    evening.say(starts=f"{evening.now - HOUR:%H:%M}")
     monkeypatch.setenv(CONCERT.source_variable, "/nowhere/at/all")
     said = evening.step()
     assert said.requests == () and "concert: /nowhere/at/all: no such folder; connect the drive" in said.sentences[0]
