@@ -186,6 +186,8 @@ class _Up:
             "PYTHONSAFEPATH": "1",  # no module is taken from the folder a person is in
             "PYTHONUTF8": "1",
             "PYTHONUNBUFFERED": "1",
+            # The first run waits until torch is loaded. Where that took longer, Dagster would start the run once more.
+            "DAGSTER_GRPC_TIMEOUT_SECONDS": os.environ.get("DAGSTER_GRPC_TIMEOUT_SECONDS", "300"),
             # Temporary files of Dagster and of the runs lie in the lab, too.
             **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
         }
