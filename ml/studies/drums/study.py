@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml.config import fingerprint
 from ml.studies.drums.config import DrumsSettings, DrumsTrial
 from ml.studies.results import Results
 from ml.studies.study import Estimate, FindModel, Outcome, Progress, Study, Trial, TrialJob
@@ -32,8 +33,7 @@ class DrumsStudy(Study):
     experiments = Path(__file__).parent / "experiments"
 
     def remarks(self, trial: Trial) -> list[str]:
-        said = trial.config
-        assert isinstance(said, DrumsTrial)
+        said = _said(trial)
         found = super().remarks(trial)
         training = said.training
         if training.frozen_from == 0 and said.model.checkpoint is None:
@@ -48,9 +48,17 @@ class DrumsStudy(Study):
             )
         return found
 
+    def family(self, trial: Trial) -> str | None:
+        """Without the settings that only decide when training ends and when the first blocks rest."""
+        return fingerprint(_without(trial, "epochs", "early_stop", "frozen_from", "frozen_lr"))
+
+    def chain(self, trial: Trial) -> str:
+        """Where blocks rest from some share of the epochs on, more epochs are another training."""
+        rests = _said(trial).training.frozen_from is not None
+        return trial.name if rests else fingerprint(_without(trial, "epochs", "early_stop"))
+
     def planned_epochs(self, trial: Trial) -> int:
-        assert isinstance(trial.config, DrumsTrial)
-        return trial.config.training.epochs
+        return _said(trial).training.epochs
 
     def take_inventory(
         self, source: Path, settings: DrumsSettings, known: pd.DataFrame | None, progress: Progress | None
@@ -168,6 +176,17 @@ class DrumsStudy(Study):
         from ml.studies.drums.demo import after_demo
 
         return after_demo(folder, find_model)
+
+
+def _said(trial: Trial) -> DrumsTrial:
+    assert isinstance(trial.config, DrumsTrial)
+    return trial.config
+
+
+def _without(trial: Trial, *settings: str) -> dict[str, Any]:
+    """What the trial says that changes numbers, without these settings of its training."""
+    said = _said(trial).content()
+    return said | {"training": {key: value for key, value in said["training"].items() if key not in settings}}
 
 
 DRUMS = DrumsStudy()
