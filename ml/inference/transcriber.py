@@ -183,7 +183,7 @@ def _beside(file: Path) -> Mapping[str, Any]:
         try:
             said = json.loads(place.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as problem:
-            raise ModelUnavailable(f"{place}: cannot be read, and {file.name} is said by it ({problem})") from None
+            raise ModelUnavailable(f"{place}: cannot be read, and it says how {file.name} hears ({problem})") from None
         if isinstance(said, dict) and said.get("model_type") == "drumcnn" and isinstance(said.get(EXTRA), dict):
             return dict(said[EXTRA])
     return {}
@@ -207,6 +207,6 @@ def _said(about: Mapping[str, Any], where: str) -> dict[str, Any]:
     )
     if not (whole and numbers):
         raise ModelUnavailable(
-            f"{where}/config.json does not say rightly how the network hears: sample_rate, loss or thresholds"
+            f"{where}: what is said beside its weights of how it hears is wrong: sample_rate, loss or thresholds"
         )
     return said
