@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from ml.studies.study import Study
 from orchestration.asking import count
+from orchestration.nights.holdups import Holdup
 from orchestration.nights.house import BadFiles, Fact, Runs
-from orchestration.nights.looking_back import DIED, Tried
+from orchestration.nights.looking_back import DIED, Evening, Tried
 from orchestration.nights.planning import StudyPlan
 
 NAMED = 3
@@ -31,6 +32,17 @@ def of_the_house(facts: Sequence[Fact], runs: Runs | None) -> list[Advice]:
     found = [Advice(f"{fact.name}: {fact.said}", fact.todo) for fact in facts if fact.wrong]
     if runs is not None:
         found += [Advice(f"{what} failed and was not made since", why) for what, why in runs.failed]
+    return found
+
+
+def of_the_night(held: Sequence[Holdup], evening: Evening) -> list[Advice]:
+    """What held the nights up for most of their time."""
+    whole = (evening.ends - evening.begins).total_seconds()
+    found = []
+    for one in held:
+        if (one.until - one.since).total_seconds() > whole / 2:
+            times = f"from {evening.shown(one.since)} to {evening.shown(one.until)}"
+            found.append(Advice(f"{one.whose or 'all studies'}: held up {times}", one.said))
     return found
 
 

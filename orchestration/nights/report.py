@@ -15,8 +15,9 @@ from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from orchestration.asking import count
 from orchestration.failures import sentence
-from orchestration.nights.advice import Advice, of_a_study, of_the_house
+from orchestration.nights.advice import Advice, of_a_study, of_the_house, of_the_night
 from orchestration.nights.confounds import confounds
+from orchestration.nights.holdups import Holdup, holdups
 from orchestration.nights.house import BadFiles, Fact, Runs, bad_files, facts, runs_in
 from orchestration.nights.learned import Learned, learned
 from orchestration.nights.looking_back import DIED, Evening, Tried, evening_at, tried_in
@@ -38,6 +39,10 @@ OUTCOMES = {
     "running": "still at work",
 }
 """What a trial can have come to, in the order in which it is told, and how that is said."""
+
+
+VERBS = {"paused": "is paused", "running": "is still at work"}
+"""How it is said of one alone, where that differs."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,15 @@ class OfStudy:
         return len(self.upcoming.tonight) - len(self.next_entries) if self.upcoming else 0
 
     @property
+    def left(self) -> int:
+        """Trials that are to be trained, what is paused or failed included."""
+        if self.upcoming is None:
+            return 0
+        return len(self.upcoming.named("tonight", "begins tonight", "next night", "no room"))
+
+    @property
     def not_begun(self) -> int:
-        """Trials that are left and were not come to."""
+        """Trials that are left and that this night did not come to."""
         if self.upcoming is None:
             return 0
         names = {one.trial for one in self.tried}
@@ -98,6 +110,7 @@ class Report:
     """Studies that nothing is said of, and why: nobody has set them up."""
     facts: list[Fact]
     advice: list[Advice]
+    holdups: list[Holdup]
 
     @property
     def is_over(self) -> bool:
@@ -122,8 +135,10 @@ class Report:
         if not number:
             return "Nothing was trained: there was nothing left to do, or nothing could be begun."
         said = [f"{amount} {OUTCOMES[name]}" for name, amount in self.outcomes.items()]
+        if len(self.outcomes) == 1 and number == 1:
+            return f"The one trial that ran {VERBS.get(self.tried[0].outcome, said[0].partition(' ')[2])}."
         if list(self.outcomes) == ["finished"]:
-            return f"{'The one trial' if number == 1 else f'All {number} trials'} that ran finished."
+            return f"All {number} trials that ran finished."
         return f"{count(number, 'trial')} ran: {', '.join(said)}."
 
 
@@ -150,8 +165,13 @@ def collect(
             told.append(_of_study(bench, study, tried, plans.get(study.name), missing))
     runs: Runs | None = runs_in(instance, evening, now) if instance is not None else None
     found = facts(bench, runs, [one for study in told for one in study.tried], now)
-    advice = [*of_the_house(found, runs), *(one for study in told for one in study.advice)]
-    return Report(evening, now, told, silent, found, sorted(advice, key=lambda one: not one.urgent))
+    held = holdups(instance, evening, now, studies) if instance is not None else []
+    advice = [
+        *of_the_house(found, runs),
+        *of_the_night(held, evening),
+        *(one for study in told for one in study.advice),
+    ]
+    return Report(evening, now, told, silent, found, sorted(advice, key=lambda one: not one.urgent), held)
 
 
 def write_report(

@@ -1,0 +1,111 @@
+"""What held a night up, from what the sensor `nights` said each time it looked: and when nobody looked at all."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import dagster as dg
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
+
+from ml.studies.study import Study
+from orchestration.nights import clock
+from orchestration.nights.looking_back import Evening
+
+SENSOR = "nights"
+
+HOLDUPS = (
+    "the GPU is held by",
+    "are to stay free",
+    "no such folder",
+    "could not be prepared",
+    "was ended by a person",
+)
+"""Words by which a sentence of the sensor says that a night waits for something."""
+
+MANY = 20_000
+"""Looks of one night: one every few seconds."""
+
+LOOKED_FOR = dt.timedelta(days=6)
+"""Of a night that is longer ago Dagster has thrown away when nothing was asked for."""
+
+SILENCE = 600.0
+"""So many seconds without a look, or a tenth of a very short night: the machine slept, or nothing was up."""
+
+
+@dataclass(frozen=True)
+class Holdup:
+    """Something for which a night waited."""
+
+    whose: str
+    """The study; "" for all of them."""
+    said: str
+    since: dt.datetime
+    until: dt.datetime
+
+
+def holdups(instance: dg.DagsterInstance, evening: Evening, now: dt.datetime, studies: Sequence[Study]) -> list[Holdup]:
+    """What held the nights of the evening up, in the order in which it began; nothing where there are no nights."""
+    shift = now - clock.as_recorded(now)
+    ends = min(evening.ends, now)
+    if not evening.nights or now - evening.begins > LOOKED_FOR:
+        return []
+    looks = _ticks(instance, evening.begins - shift, ends - shift)
+    if looks is None:
+        return []
+    ticks = sorted(((dt.datetime.fromtimestamp(tick.timestamp, dt.UTC) + shift, tick) for tick in looks), key=_first)
+    found = _silences([moment for moment, _ in ticks], evening.begins, ends)
+    names = "|".join(re.escape(study.name) for study in studies)
+    going_on: dict[tuple[str, str], Holdup] = {}
+    for moment, tick in ticks:
+        if tick.status == TickStatus.SUCCESS:  # it asked for runs, and says nothing of what waits meanwhile
+            continue
+        seen = _sentences(tick, names)
+        for key in [key for key in going_on if key not in seen]:
+            found.append(replace(going_on.pop(key), until=moment))
+        for key, said in seen.items():
+            before = going_on.get(key)
+            going_on[key] = Holdup(key[0], said, before.since if before else moment, moment)
+    found += list(going_on.values())
+    return sorted(found, key=lambda one: one.since)
+
+
+def _ticks(instance: dg.DagsterInstance, since: dt.datetime, until: dt.datetime) -> list[InstigatorTick] | None:
+    """Every look between two moments of Dagster's books; None where `nocturne up` never ran in this lab."""
+    states = instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+    own = [state for state in states if state.instigator_name == SENSOR]
+    span = {"after": since.timestamp() - 1, "before": until.timestamp(), "limit": MANY}
+    found = [tick for one in own for tick in instance.get_ticks(one.instigator_origin_id, one.selector_id, **span)]
+    return found if own else None
+
+
+def _first(pair: tuple[dt.datetime, InstigatorTick]) -> dt.datetime:
+    return pair[0]
+
+
+def _sentences(tick: InstigatorTick, names: str) -> dict[tuple[str, str], str]:
+    """What the night waits for at this look, by study and by words without their numbers."""
+    if tick.status == TickStatus.FAILURE:
+        why = " ".join((tick.error.message if tick.error else "").split())
+        return {("", "failure"): f"the sensor `nights` failed: {why}"}
+    seen = {}
+    for part in re.split(rf"; (?=(?:{names}): )", tick.skip_reason or ""):
+        whose, _, said = part.partition(": ")
+        if any(words in said for words in HOLDUPS):
+            seen[whose, re.sub(r"\d+", "", said)] = said
+    return seen
+
+
+def _silences(looks: Sequence[dt.datetime], begins: dt.datetime, ends: dt.datetime) -> list[Holdup]:
+    """When nobody looked: the machine slept, or `nocturne up` did not run."""
+    longest = min(SILENCE, (ends - begins).total_seconds() / 10)
+    moments = [begins, *sorted(looks), ends]
+    return [
+        Holdup("", "nothing looked after the night: the machine slept, or `nocturne up` did not run", one, other)
+        for one, other in pairwise(moments)
+        if (other - one).total_seconds() > max(longest, 60.0)
+    ]

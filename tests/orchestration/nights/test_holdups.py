@@ -1,0 +1,129 @@
+"""What held a night up is found in what the sensor said, however often it said it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, TickData, TickStatus
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._utils.error import SerializableErrorInfo
+
+from ml.studies.registry import ALL_STUDIES
+from orchestration.instance_home import prepare_instance
+from orchestration.nights import clock, driving, guards
+from orchestration.nights.advice import of_the_night
+from orchestration.nights.holdups import HOLDUPS, Holdup, holdups
+from orchestration.nights.looking_back import Evening
+from orchestration.nights.window import Night
+
+ENDS = clock.now().replace(microsecond=0)
+BEGINS = ENDS - dt.timedelta(hours=10)
+EVENING = Evening("2026-11-21", BEGINS, ENDS, ENDS, {"concert": Night("concert", "2026-11-21", BEGINS, ENDS)})
+GPU = "concert: the GPU is held by game (process 12, 9,{} MiB): the night waits until that has ended; `gpu_wait: false`"
+DRIVE = "denoise: /drive: no such folder; connect the drive or correct the path. It is looked for all night"
+CALM = "emotion: nothing to do: 12 trials, all done"
+
+
+class Sensor:
+    """The sensor `nights` as Dagster's books have it."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        place = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="nowhere"), "nowhere")
+        origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(place, "all"), "nights")
+        self.instance = instance
+        self.state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE)
+        instance.add_instigator_state(self.state)
+
+    def looks(self, minutes: range, said: str = "", status: TickStatus = TickStatus.SKIPPED) -> None:
+        for number, minute in enumerate(minutes):
+            self.instance.create_tick(
+                TickData(
+                    instigator_origin_id=self.state.instigator_origin_id,
+                    instigator_name="nights",
+                    instigator_type=InstigatorType.SENSOR,
+                    status=status,
+                    timestamp=(BEGINS + dt.timedelta(minutes=minute)).timestamp(),
+                    selector_id=self.state.selector_id,
+                    run_ids=["a run"] if status == TickStatus.SUCCESS else [],
+                    skip_reason=said.format(number) if status == TickStatus.SKIPPED else None,
+                    error=SerializableErrorInfo("no\n luck", [], None) if status == TickStatus.FAILURE else None,
+                )
+            )
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    monkeypatch.setenv("DAGSTER_HOME", "is set by prepare_instance")
+    prepare_instance(tmp_path / "home")
+    with dg.DagsterInstance.get() as made:
+        yield made
+
+
+def found(instance: dg.DagsterInstance) -> list[tuple[str, str, int, int]]:
+    """Whose, the first words, and from when to when in minutes of the night."""
+    return [
+        (
+            one.whose,
+            " ".join(one.said.split()[:4]),
+            round((one.since - BEGINS).total_seconds() / 60),
+            round((one.until - BEGINS).total_seconds() / 60),
+        )
+        for one in holdups(instance, EVENING, ENDS, ALL_STUDIES)
+    ]
+
+
+def test_what_was_said_again_and_again_is_told_once_with_its_times(instance: dg.DagsterInstance) -> None:
+    sensor = Sensor(instance)
+    sensor.looks(range(0, 120, 5), f"{GPU}; {DRIVE}; {CALM}")
+    sensor.looks(range(120, 400, 5), f"{DRIVE}; {CALM}")
+    sensor.looks(range(202, 203), status=TickStatus.SUCCESS)
+    sensor.looks(range(400, 600, 5), status=TickStatus.SUCCESS)
+    assert sorted(found(instance)) == [
+        ("concert", "the GPU is held", 0, 120),
+        ("denoise", "/drive: no such folder;", 0, 395),
+    ]
+
+
+def test_when_nobody_looked_is_told_and_so_is_a_sensor_that_fails(instance: dg.DagsterInstance) -> None:
+    sensor = Sensor(instance)
+    sensor.looks(range(0, 60, 5), CALM)
+    sensor.looks(range(300, 330, 5), status=TickStatus.FAILURE)
+    sensor.looks(range(330, 600, 5), CALM)
+    assert found(instance) == [
+        ("", "nothing looked after the", 55, 300),
+        ("", "the sensor `nights` failed:", 300, 330),
+    ]
+    assert holdups(instance, EVENING, ENDS, ALL_STUDIES)[1].said.endswith("failed: no luck")
+
+
+def test_a_night_that_went_well_a_lab_without_a_daemon_and_one_long_ago_say_nothing(
+    instance: dg.DagsterInstance,
+) -> None:
+    assert found(instance) == []
+    Sensor(instance).looks(range(0, 600, 5), CALM)
+    assert found(instance) == []
+    assert holdups(instance, EVENING, ENDS + dt.timedelta(days=7), ALL_STUDIES) == []
+
+
+def test_the_words_are_those_that_are_said() -> None:
+    said = inspect.getsource(guards) + inspect.getsource(driving)
+    assert [words for words in HOLDUPS if words not in said] == []
+
+
+def test_what_held_up_most_of_the_night_waits_for_a_person() -> None:
+    def held(hours: float) -> Holdup:
+        return Holdup("concert", "the drive is gone", BEGINS, BEGINS + dt.timedelta(hours=hours))
+
+    (advice,) = of_the_night([held(4.9), held(5.1)], EVENING)
+    assert advice.urgent and advice.what.startswith("concert: held up from ") and advice.why == "the drive is gone"
