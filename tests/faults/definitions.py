@@ -2,7 +2,8 @@
 
 What trains writes a line as an epoch begins and when it is kept, the clock shows what a file says, the trials that a
 file names die. All of it lies in the folder that `NOCTURNE_FAULTS` names. Nothing else is different, but that the
-sensor of the nights looks more often: a night of minutes has no 15 seconds to lose.
+sensor of the nights looks more often, and waits less for what Dagster does by itself: a night of minutes has no
+minutes to lose.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ml.studies.concert.study import ConcertStudy
-from orchestration.nights import clock, schedule
+from orchestration.nights import clock, runs, schedule
 
 HANDLES = Path(os.environ["NOCTURNE_FAULTS"])
 CLOCK, POISON, EPOCHS = HANDLES / "clock", HANDLES / "poison", HANDLES / "epochs"
-LOOK_EVERY_SECONDS = 2
+LOOK_EVERY_SECONDS, RETRY_COMES_SECONDS = 2, 45.0
 
 
 def _moved() -> dt.timedelta:
@@ -64,7 +65,7 @@ def _die_of_poison() -> None:
 
 
 clock._offset = _moved
-schedule.LOOK_EVERY_SECONDS = LOOK_EVERY_SECONDS
+schedule.LOOK_EVERY_SECONDS, runs.RETRY_COMES_SECONDS = LOOK_EVERY_SECONDS, RETRY_COMES_SECONDS
 _listen()
 _die_of_poison()
 
