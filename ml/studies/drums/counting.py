@@ -62,7 +62,8 @@ def count_folder(folder: Path) -> Counts:
                 once.add((one.audio, ms, number))
                 counts.add(COMPONENTS[number], song)
     for path, component in found.one_shots.items():
-        counts.add(component, pack_of(path))
+        piece = found.pieces.get(path)
+        counts.add(component, piece.song if piece is not None else pack_of(path))
     return counts
 
 

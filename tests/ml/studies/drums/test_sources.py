@@ -16,6 +16,7 @@ from ml.data.inventory import Inventory
 from ml.data.source import SourceError, SourceVanished
 from ml.studies.drums import sources
 from ml.studies.drums.config import DrumsSettings, SourceConfig
+from ml.studies.drums.counting import count_folder
 from ml.studies.drums.dividing import divide
 from ml.studies.drums.exporting import export
 from ml.studies.drums.sources import HIT_COLUMNS, data_fingerprint, take
@@ -257,6 +258,7 @@ def test_an_export_is_a_source_again(tmp_path: Path) -> None:
     found = taken(tmp_path / "out")
     assert set(found.files["group"]) == {"song0", "song1", "song2"} and set(found.files["state"]) == {"ok"}
     assert set(found.files["at_seconds"]) == {0.025} and len(found.files) == 3 * len(BEAT)
+    assert count_folder(tmp_path / "out").all_songs() == {"song0", "song1", "song2"}
     first = found.files[found.files["label"] == "kick"].iloc[0]
     assert first["path"].endswith("_0.100.wav#0.025 kick") and first["overlaps"] == "hihat_closed"
     split = divide(found.files, settings(), None)
