@@ -80,16 +80,15 @@ def add_drums(app: typer.Typer, lab: Surroundings) -> None:
     @drums.command()
     def stats() -> None:
         """Count hits and say what is missing."""
-        from ml.studies.drums.counting import count_files, count_folder
+        from ml.studies.drums.counting import count_folder, count_source
 
         collection, source = lab.collection(), lab.source()
         if source is not None and source.resolve() != collection.resolve():
-            files = lab.files()
             with _telling_of_source():
-                counts = count_folder(source) if files is None else count_files(files)
+                counts, listened = count_source(source, lab.files())
             _tell_counts(f"source {source}", counts)
-            if files is None:
-                print("Counted by beatmaps and folders alone: the study has not listened to it yet.")
+            if not listened:
+                print("Counted by beatmaps and folders alone: the study has not listened to all of it yet.")
             if not collection.is_dir():
                 return
             print()

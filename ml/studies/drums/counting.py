@@ -13,6 +13,8 @@ from ml.data.components import COMPONENTS, WANTED
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ml.studies.drums.finding import Found
+
 LEAST_SONGS, SPLIT_SONGS = 2, 3
 """Songs or sample packs of a component to learn it and choose by it; and to have it tested too."""
 
@@ -47,10 +49,39 @@ def count_files(files: pd.DataFrame) -> Counts:
 
 def count_folder(folder: Path) -> Counts:
     """What lies in a collection (or another source) by its beatmaps and folders; no sound is opened for it."""
-    from ml.studies.drums.finding import look, pack_of, song_of
+    from ml.studies.drums.finding import look
+
+    return _count_found(look(folder))
+
+
+def count_source(source: Path, files: pd.DataFrame | None) -> tuple[Counts, bool]:
+    """What a source holds, and whether it was listened to: by its inventory `files`, where that is of this source.
+
+    An inventory of another source, or of this one without a sound that has come since, counts nothing.
+    """
+    from ml.studies.drums.finding import look
+
+    found = look(source)
+    if files is None or not _is_of(files, found):
+        return _count_found(found), False
+    return count_files(files), True
+
+
+def _is_of(files: pd.DataFrame, found: Found) -> bool:
+    from ml.studies.drums.hits import places_of
+
+    known = set(places_of(files["path"])["audio"])
+    maps = {one.entry.path: one.audio for one in found.maps}
+    refused = {entry.path for entry, _ in found.refused}
+    gone = known - found.sounds.keys() - maps.keys() - refused
+    new = [path for path, audio in maps.items() if path not in known and audio not in known]
+    return not gone and not new and known >= found.one_shots.keys() | refused
+
+
+def _count_found(found: Found) -> Counts:
+    from ml.studies.drums.finding import pack_of, song_of
     from ml.studies.drums.hits import is_single
 
-    found = look(folder)
     counts = Counts(notes=[f"{entry.path}: {problem}" for entry, problem in found.refused])
     among = Counter(PurePosixPath(audio).parent.as_posix() for audio in {one.audio for one in found.maps})
     once: set[tuple[str, int, int]] = set()

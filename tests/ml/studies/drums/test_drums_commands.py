@@ -93,9 +93,14 @@ def test_what_is_asked_for_wrongly_is_one_sentence(tmp_path: Path) -> None:
 def test_stats_count_the_source_too(tmp_path: Path) -> None:
     lab, source = tmp_path / "lab", corpus(tmp_path / "songs")
     said = run(lab, "stats", source=source).output
-    assert "28 hits of 6 songs" in said and "has not listened to it yet" in said
+    assert "28 hits of 6 songs" in said and "has not listened to all of it yet" in said
     files = take(source, settings_of(), None, None).files
-    assert "28 hits of 6 songs" in run(lab, "stats", source=source, files=files).output
+    said = run(lab, "stats", source=source, files=files).output
+    assert "28 hits of 6 songs" in said and "has not listened" not in said
+    other = song(tmp_path / "other", HITS).parent
+    said = run(lab, "stats", source=other, files=files).output  # the inventory is of another source
+    assert "2 hits of 1 song" in said and "has not listened to all of it yet" in said
+    assert "no such folder" in str(run(lab, "stats", source=tmp_path / "none", files=files).exception)
     run(lab, "extract", str(song(tmp_path / "more", HITS)))
     said = run(lab, "stats", source=source, files=files).output
     assert "2 hits of 1 song" in said and "is used where no source is set" in said
