@@ -27,6 +27,8 @@ from storage.results import publish
 
 MANY = 5000
 """Runs of one night that are looked at."""
+LOOKED_INTO = 500
+"""The newest of them, whose logs are read for steps that were tried again."""
 NAMED = 12
 """Bad files of a study that are named."""
 
@@ -67,6 +69,8 @@ class Runs:
     ended: int = 0
     retried: int = 0
     """Started by the daemon for one whose process died."""
+    steps_retried: int = 0
+    """Times that a step was tried again within its run: a drive that was away for a moment."""
     reaped: int = 0
     """Reported as failed because their process was gone without a word."""
     failed: tuple[tuple[str, str], ...] = ()
@@ -78,7 +82,7 @@ def facts(bench: Bench, runs: Runs | None, tried: Sequence[Tried], now: dt.datet
     """What was looked at, line by line. Whatever cannot be found out is said and costs nobody the report."""
     found = [_attempts(tried)]
     if runs is not None:
-        found.append(Fact("runs", f"{runs.ended} ended, {runs.retried} retried, {runs.reaped} reaped"))
+        found.append(Fact("runs", _of_runs(runs)))
     for name, ask in (("records", _records), ("disk", _disk), ("GPU", _gpu)):
         found.append(_asked(name, ask, bench))
     return [*found, Fact("written", f"{now.astimezone():%Y-%m-%d %H:%M:%S %Z}".strip())]
@@ -103,6 +107,7 @@ def runs_in(instance: dg.DagsterInstance, evening: Evening, now: dt.datetime) ->
     return Runs(
         ended=sum(one.dagster_run.is_finished for one in own),
         retried=sum(int(one.dagster_run.tags.get(RETRY_NUMBER_TAG, "0")) > 0 for one in own),
+        steps_retried=sum(_steps_retried(instance, one.dagster_run.run_id) for one in own[:LOOKED_INTO]),
         reaped=reaped,
         failed=tuple(failed.items()),
     )
@@ -180,6 +185,15 @@ def _gpu(bench: Bench) -> Fact:
         for one in holders
     )
     return Fact("GPU", said or "free")
+
+
+def _of_runs(runs: Runs) -> str:
+    said = [f"{runs.ended} ended", f"{runs.retried} retried because their process died", f"{runs.reaped} reaped"]
+    return ", ".join([*said, f"{runs.steps_retried} retries of steps within them"])
+
+
+def _steps_retried(instance: dg.DagsterInstance, run_id: str) -> int:
+    return len(instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY))
 
 
 def _subject(run: dg.DagsterRun) -> str:

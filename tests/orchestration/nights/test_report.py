@@ -75,6 +75,12 @@ def night(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Night:
     return Night(bench, begins, ends)
 
 
+@pytest.fixture(scope="module")
+def written(night: Night) -> tuple[Report, str]:
+    """The page while the night is going on."""
+    return night.write()
+
+
 class Reader(html.parser.HTMLParser):
     """Reads a page strictly: every element that is opened is closed, in order."""
 
@@ -125,8 +131,8 @@ def test_what_came_of_each_trial_is_told_in_the_order_in_which_they_began(night:
     assert all(span.ends is None or span.ends >= span.begins for one in tried for span in one.spans)
 
 
-def test_the_page_says_what_happened_what_was_learned_and_what_waits(night: Night) -> None:
-    report, text = night.write()
+def test_the_page_says_what_happened_what_was_learned_and_what_waits(written: tuple[Report, str]) -> None:
+    report, text = written
     page = Reader(text)
     assert report.headline == "5 trials ran: 1 finished, 1 paused, 1 failed, 1 diverged, 1 ended without a word."
     assert "still going on" in page.text and report.headline in page.text
@@ -161,8 +167,8 @@ def test_the_page_says_what_happened_what_was_learned_and_what_waits(night: Nigh
     assert sum("block" in str(said.get("class")) for tag, said in page.elements if tag == "i") >= 5
 
 
-def test_nothing_on_the_page_is_executed_or_fetched(night: Night) -> None:
-    _, text = night.write()
+def test_nothing_on_the_page_is_executed_or_fetched(written: tuple[Report, str]) -> None:
+    _, text = written
     page = Reader(text)
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"script", "iframe", "link", "object", "embed", "form", "base"}
@@ -179,7 +185,7 @@ def test_nothing_on_the_page_is_executed_or_fetched(night: Night) -> None:
 
 def test_the_newest_page_is_the_latest_and_an_older_one_is_written_beside_it(night: Night, tmp_path: Path) -> None:
     report, text = night.write(night.ends + dt.timedelta(minutes=5))
-    assert report.is_over and "still going on" not in text
+    assert report.is_over and "still going on" not in text and report.evening.name == night.begins.date().isoformat()
     reports = night.bench.lab.reports
     assert (reports / "latest.html").read_text(encoding="utf-8") == text
     older = (night.begins - dt.timedelta(days=3)).date().isoformat()
