@@ -159,6 +159,8 @@ def _transcribe_all(plan: MapPlan, find_model: FindModel, model: str | None, dev
                 return INTERRUPTED
             else:
                 print(f"{shown(target)}: {found.sentence()}", flush=True)
+                if choice.model and found.onsets and not found.hits:
+                    print(f"  the model may know other drums than these; {USE_VARIABLE}=0 tells them apart by rules")
                 if song.resolve().parent != target.resolve().parent:
                     print(f"  put {song.name} beside it: a beatmap names its song by file name alone")
     if failed:

@@ -56,11 +56,15 @@ class Transcribed:
     beatmap: Beatmap
     hits: tuple[Hit, ...]
     silent: bool
+    onsets: int
+    """Moments at which something begins, a drum or not."""
 
     def sentence(self) -> str:
         """What was heard, in one line."""
         if self.silent:
             return "silent from beginning to end: its beatmap is empty"
+        if not self.hits and self.onsets:
+            return f"something begins at {self.onsets:,} moments, but no drum was heard in it: its beatmap is empty"
         if not self.hits:
             return "no hit of a drum was heard: its beatmap is empty"
         counts = Counter(hit.component for hit in self.hits)
@@ -82,9 +86,10 @@ def transcribe(transcriber: Transcriber, song: Path, named: Named, *, model: str
             "its file name holds a backslash or begins as a drive does, as in C:, so no beatmap can name it; rename it"
         )
     sound = read_song(song, transcriber.rate)
-    hits = transcriber.decide(transcriber.hear(sound.samples, sound.rate))
+    heard = transcriber.hear(sound.samples, sound.rate)
+    hits = transcriber.decide(heard)
     silent = loudest(sound.samples, sound.rate) < SILENT
-    return Transcribed(beatmap_of(hits, sound, song.name, named, model=model), tuple(hits), silent)
+    return Transcribed(beatmap_of(hits, sound, song.name, named, model=model), tuple(hits), silent, len(heard.onsets))
 
 
 def beatmap_of(hits: Sequence[Hit], sound: SongSound, filename: str, named: Named, *, model: str) -> Beatmap:

@@ -195,6 +195,19 @@ def test_silence_becomes_an_empty_beatmap_and_is_said(tmp_path: Path, model: Pat
         assert said.audio.duration == 1000
 
 
+def test_a_model_that_knows_no_drum_of_a_song_is_said_with_what_may(tmp_path: Path) -> None:
+    deaf = network()
+    with torch.no_grad():
+        deaf.fc.weight.zero_()
+        deaf.fc.bias.fill_(-4.0)
+    torch.save(deaf.state_dict(), tmp_path / "deaf.pth")
+    song(tmp_path / "song.wav", seconds=2.0)
+    done = run(tmp_path / "song.wav", "-o", tmp_path / "map.bsm", "--model", tmp_path / "deaf.pth")
+    assert done.exit_code == 0 and read_beatmap(tmp_path / "map.bsm").hitObjects == []
+    assert "moments, but no drum was heard in it: its beatmap is empty" in done.output
+    assert f"{USE_VARIABLE}=0 tells them apart by rules" in done.output
+
+
 def test_what_cannot_be_is_a_sentence_and_writes_nothing(tmp_path: Path) -> None:
     song(tmp_path / "song.wav")
     song(tmp_path / "other.wav")
