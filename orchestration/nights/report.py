@@ -6,7 +6,6 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagster as dg
 
@@ -24,8 +23,6 @@ from orchestration.nights.looking_back import DIED, Evening, Tried, evening_at, 
 from orchestration.nights.planning import Entry, StudyPlan, plan_nights
 from orchestration.resources import Bench, NotReady
 from storage import durable
-
-LATEST = "latest.html"
 
 NEXT = 6
 """Trials of the next night that are named, for each study."""
@@ -172,27 +169,6 @@ def collect(
         *(one for study in told for one in study.advice),
     ]
     return Report(evening, now, told, silent, found, sorted(advice, key=lambda one: not one.urgent), held)
-
-
-def write_report(
-    bench: Bench,
-    instance: dg.DagsterInstance | None,
-    now: dt.datetime,
-    name: str | None = None,
-    studies: Sequence[Study] = ALL_STUDIES,
-) -> tuple[Report, Path]:
-    """Writes the page of an evening into the lab's reports, and the newest one as `latest.html` too."""
-    from orchestration.nights.report_page import page
-
-    report = collect(bench, instance, now, name, studies)
-    text = page(report, bench).encode("utf-8", "replace")
-    bench.lab.reports.mkdir(parents=True, exist_ok=True)
-    target = bench.lab.reports / f"{report.evening.name}.html"
-    newest = max((path.stem for path in bench.lab.reports.glob("????-??-??.html")), default="")
-    places = [target] if newest > report.evening.name else [target, bench.lab.reports / LATEST]
-    for path in places:
-        durable.write_beside(path, lambda beside: beside.write_bytes(text))
-    return report, target
 
 
 def _of_study(

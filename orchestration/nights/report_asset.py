@@ -27,7 +27,7 @@ def morning_report(studies: Sequence[Study], bench: Bench) -> dg.AssetsDefinitio
         retry_policy=dg.RetryPolicy(max_retries=2, delay=20),
     )
     def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        from orchestration.nights.report import write_report
+        from orchestration.nights.report_written import write_report
 
         with may_be_tried_again():
             asked = context.run.tags.get(marks.NIGHT, "").rpartition(" ")[2] or None

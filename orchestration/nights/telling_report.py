@@ -9,7 +9,7 @@ import dagster as dg
 
 from ml.config import ConfigError
 from orchestration.nights import clock
-from orchestration.nights.report import write_report
+from orchestration.nights.report_written import write_report
 from orchestration.resources import Bench
 
 

@@ -19,9 +19,10 @@ from orchestration import trials
 from orchestration.instance_home import prepare_instance
 from orchestration.nights import clock, marks
 from orchestration.nights.looking_back import DIED, evening_at, tried_in
-from orchestration.nights.report import Report, write_report
+from orchestration.nights.report import Report
 from orchestration.nights.report_asset import morning_report
 from orchestration.nights.report_page import marked
+from orchestration.nights.report_written import write_report
 from orchestration.resources import Bench
 from storage.lab import Lab
 from tests.orchestration.commands import command

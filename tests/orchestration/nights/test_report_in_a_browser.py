@@ -11,7 +11,7 @@ import pytest
 from ml.studies.concert.study import CONCERT
 from orchestration import trials
 from orchestration.nights import clock
-from orchestration.nights.report import write_report
+from orchestration.nights.report_written import write_report
 from tests.orchestration.browser import chromium_page
 from tests.orchestration.nights.made_up import attempt, look
 from tests.small_lab import small_lab
