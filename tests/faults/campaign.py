@@ -89,13 +89,13 @@ def campaign(
             say(f"{fault}: {(FAULTS[fault].__doc__ or '').strip()}")
             outcome, often = Outcome(fault), 1 if fault in ONCE_A_NIGHT else strikes
             for number in range(times):
-                lived = live(house, fault, seed + number, FAULTS[fault], often, first.seconds / often)
+                lived = live(house, fault, seed + number, FAULTS[fault], often)
                 outcome.add(lived)
                 _tell(lived, often, say)
             yield outcome
 
 
-def live(house: House, name: str, seed: int, fault: Fault, strikes: int = 1, seconds_between: float = 0.0) -> Lived:
+def live(house: House, name: str, seed: int, fault: Fault, strikes: int = 1) -> Lived:
     """One night with new work, until its morning."""
     rng, counts = random.Random(f"{name} {seed}"), Counts(nights=1)
     if house.up.poll() is not None:  # the night before ended badly
@@ -104,7 +104,7 @@ def live(house: House, name: str, seed: int, fault: Fault, strikes: int = 1, sec
     since = before(house)
     told: list[str] = []
     with ExitStack() as until_the_end:
-        night = Night(house, rng, seconds_between, until_the_end)
+        night = Night(house, rng, house.epochs * (house.trials - 1) // strikes, until_the_end)
         if name in BEFORE_THE_NIGHT:
             fault(night)
             night.strikes += 1

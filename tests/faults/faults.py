@@ -37,8 +37,8 @@ class Night:
 
     house: House
     rng: random.Random
-    seconds: float
-    """Within so many seconds of its beginning, or of the last strike, the next one comes."""
+    most: int
+    """After so many epochs at most comes the first strike, or the next."""
     until_the_end: ExitStack
     """What is undone when the trials of the night are done."""
     killed: int = 0
@@ -50,12 +50,19 @@ class Night:
         self.told.append(words)
 
     def sleep_into(self) -> None:
-        """To some moment between now and the time in which all should be done."""
-        seconds = self.rng.uniform(0.0, 0.95) * self.seconds
+        """To some moment: while the data is being prepared, or after so many epochs more, whatever happens then."""
+        number = self.rng.randint(-3, self.most)
+        seconds = self.rng.uniform(0.0, 4.0 if number > 0 else 12.0)
+        skip, names = len(self.house.epochs_told()), set(self.house.names)
+
+        def begun() -> bool:
+            if self.house.finished() == names:
+                raise TooLate
+            return sum(line.word == "begun" for line in self.house.epochs_told(skip)) >= number
+
+        self.house.wait_for(begun, 300, f"{number} epochs more are begun")
+        self.say(f"{max(0, number)} epochs and {seconds:.1f} s later")
         time.sleep(seconds)
-        if self.house.finished() == set(self.house.names):
-            raise TooLate
-        self.say(f"after {seconds:.1f} s")
 
     def in_an_epoch(self) -> int:
         """At some moment of one of the next epochs; the process that trains it."""
