@@ -34,6 +34,9 @@ NAMED = 10
 SHARES = ("accuracy", "precision", "recall", "f1")
 """Metrics (by the end of their names) that are shown in percent."""
 
+QUALIFIED = ("_alone", "_heuristics")
+"""What may follow such a name: of which items, or by whom."""
+
 
 def print_comparison(bench: Bench, study: Study, split: str, metric: str | None, export: Path | None) -> int:
     """Every finished trial on one part, what is certain, what to beware of; `export` is written too. The exit code."""
@@ -86,6 +89,8 @@ def _print_overall(scores: Scores, part: str, modes: Mapping[str, str]) -> None:
     board, overall = scores.board, scores.overall(part)
     columns = {scores.selection: board["selection_value"].astype(float)}
     columns |= {name: overall[name] for name in overall if part != "validation" or name != scores.monitored}
+    # What rules of thumb reach is one and the same beside all trials; the file for a spreadsheet has it.
+    columns = {name: values for name, values in columns.items() if not name.endswith(QUALIFIED[1])}
     cells = {name: _marked(name, values, scores.higher_is_better(name)) for name, values in columns.items()}
     compared, values = scores.compared_by(part)
     base = scores.baseline() or str(board.index[0])
@@ -94,7 +99,7 @@ def _print_overall(scores: Scores, part: str, modes: Mapping[str, str]) -> None:
         for trial, value in values.items()
     ]
     counted = "1 trial" if len(board) == 1 else f"{len(board)} trials, the best on validation first"
-    shares = "shares in percent, " if any(name.endswith(SHARES) for name in columns) else ""
+    shares = "shares in percent, " if any(_is_share(name) for name in columns) else ""
     print(f"{part}: {counted}; {shares}the best of each column with a *")
     shown = _shown(board)
     if len(shown) < len(board):
@@ -207,9 +212,16 @@ def _in_units(name: str, value: float, *, signed: bool = False) -> str:
     if value != value:
         return "-"
     sign = "+" if signed else ""
-    if not name.endswith(SHARES):
+    if not _is_share(name):
         return f"{value:{sign}.4g}"
     return f"{round(100 * value, 1) + 0.0:{sign}.1f}"  # never -0.0
+
+
+def _is_share(name: str) -> bool:
+    """Whether a metric goes from 0 to 1."""
+    for end in QUALIFIED:
+        name = name.removesuffix(end)
+    return name.endswith(SHARES)
 
 
 def _said(text: object) -> str:

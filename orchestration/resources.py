@@ -84,7 +84,7 @@ class Bench:
         if found is None:
             raise NotReady(
                 f"no source folder is set for the study {study.name}: set {study.source_variable}, or write "
-                f"`{study.name}: /path/to/folder` into {self.lab.sources_file}"
+                f"`{study.name}: /path/to/folder` into {self.lab.sources_file}{study.without_source}"
             )
         return found
 
@@ -129,7 +129,7 @@ class Bench:
             )
         settings = self.settings(study)
         # As it was divided: an inventory that was taken since changes nothing in the middle of a night.
-        fingerprint_then = str(split.account["data_fingerprint"])
+        fingerprint_then = str(split.account.get("data_fingerprint") or study.data_fingerprint(files, parts))
         return StudyData(files, parts, fingerprint_then, study.features_key(parts, settings))
 
     def machine(self) -> Machine:

@@ -22,5 +22,6 @@ class HitPictureConfig(Config):
     """Samples of one spectrum."""
     low_hz: float = Field(default=20.0, ge=0)
     """Lower end of the lowest band."""
-    high_hz: float = Field(default=20_000.0, gt=100)
-    """Upper end of the highest band; never above half the sample rate."""
+    high_hz: float = Field(default=16_000.0, gt=100)
+    """Upper end of the highest band; never above half the sample rate. What lies higher, many MP3s have cut off, and a
+    network that has learned to look there hears no drums in them."""

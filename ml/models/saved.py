@@ -120,7 +120,7 @@ def names_of(labels: Any) -> dict[str, Any]:
 def _said(folder: Path) -> dict[str, Any]:
     try:
         said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:  # the last: brackets in brackets, thousands of them
         raise _unloadable(folder, "network", problem) from problem
     if not isinstance(said, dict):
         raise ModelUnavailable(f"{folder} holds no network that can be loaded: its config.json is no list of settings")

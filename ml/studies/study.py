@@ -153,6 +153,8 @@ class Study(ABC):
     """Metrics that are said of every epoch while it trains."""
     compared: ClassVar[tuple[str, bool] | None] = None
     """A score of single files that trials are compared by, and whether more of it is better; None: by what is right."""
+    without_source: ClassVar[str] = ""
+    """What else a person can do who has no source folder; ends the sentence that says that there is none."""
     revision: ClassVar[str]
     """Bumped by hand when code changes what numbers mean: finished trials are then stale."""
     settings: ClassVar[type[StudySettings]]

@@ -254,6 +254,7 @@ def test_what_is_damaged_or_foreign_is_refused(tmp_path: Path) -> None:
         (written.replace('"kernel": 3', '"kernel": 5'), "size mismatch"),
         (written[:40], "holds no network that can be loaded"),
         ("[]", "its config.json is no list of settings"),
+        ("[" * 100_000, "holds no network that can be loaded"),
     ):
         config.write_text(damaged, encoding="utf-8")
         with pytest.raises(ModelUnavailable, match=sentence):
