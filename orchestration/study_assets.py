@@ -122,11 +122,11 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
                 failed[name] = (why, False)
                 continue
             try:
+                if tonight and (why := tonight.given_up(name)):
+                    raise trials.TrialFailed(name, why, again=False)
                 if tonight and (why := tonight.left_out(name)):
                     say(f"{name}: {why}")
                     continue
-                if tonight and (why := tonight.given_up(name)):
-                    raise trials.TrialFailed(name, why, again=False)
                 make_room(bench, clock.now(), say)
                 with ends_when_interrupted():
                     answer = trials.run_trial(
