@@ -334,6 +334,13 @@ class Study(ABC):
         return ""
 
 
+def cannot_stop_early(patience: int | None, epochs: int) -> list[str]:
+    """A remark on a trial whose patience outlasts its epochs; none where it is to train them all."""
+    if patience is None or patience < epochs:
+        return []
+    return [f"cannot stop early: its patience of {patience} is not less than its {epochs} epochs"]
+
+
 def _value_of(said: dict[str, Any], setting: str) -> Any:
     for name in setting.split("."):
         said = said[name]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.studies.concert.config import ConcertSettings, ConcertTrial
 from ml.studies.results import Results
-from ml.studies.study import Estimate, Outcome, Progress, Study, Trial, TrialJob
+from ml.studies.study import Estimate, Outcome, Progress, Study, Trial, TrialJob, cannot_stop_early
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,12 +31,9 @@ class ConcertStudy(Study):
     experiments = Path(__file__).parent / "experiments"
 
     def remarks(self, trial: Trial) -> list[str]:
-        assert isinstance(trial.config, ConcertTrial)
-        said, found = trial.config.training, super().remarks(trial)
-        if said.patience is not None and said.patience >= said.epochs:
-            found.append(
-                f"cannot stop early: its patience of {said.patience} is not less than its {said.epochs} epochs"
-            )
+        found = super().remarks(trial)
+        if isinstance(trial.config, ConcertTrial):
+            found += cannot_stop_early(trial.config.training.patience, trial.config.training.epochs)
         return found
 
     def model_name(self, trial: Trial, started: dt.datetime) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.studies.emotion.config import EmotionSettings, EmotionTrial
 from ml.studies.results import Results
-from ml.studies.study import Estimate, Outcome, Progress, Study, Trial, TrialJob
+from ml.studies.study import Estimate, Outcome, Progress, Study, Trial, TrialJob, cannot_stop_early
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,11 +46,7 @@ class EmotionStudy(Study):
         found = super().remarks(trial)
         if said.data.weighted_sampler and said.loss.use_class_weights:
             found.append("corrects imbalance twice: rare emotions are drawn more often and also weigh more in the loss")
-        training = said.training
-        if training.patience is not None and training.patience >= training.epochs:
-            found.append(
-                f"cannot stop early: its patience of {training.patience} is not less than its {training.epochs} epochs"
-            )
+        found += cannot_stop_early(said.training.patience, said.training.epochs)
         if "loss.focal_gamma" in trial.changes and said.loss.type != "focal":
             found.append("loss.focal_gamma has no effect: loss.type is ce")
         return found
