@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from ml.studies.study import Study
-from orchestration.resources import Bench
+from orchestration.resources import Bench, NotReady
 
 LOOK_EVERY_SECONDS = 60
 
@@ -28,14 +28,11 @@ def source_sensor(study: Study, bench: Bench) -> dg.SensorDefinition:
         description=f"Notices new and changed files in the source of {study.name} and takes its inventory anew.",
     )
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        source = bench.source_or_none(study)
-        if source is None:
-            return dg.SkipReason(
-                f"no source folder is set: set {study.source_variable}, or write `{study.name}: /path/to/folder` into "
-                f"{bench.lab.sources_file}"
-            )
         try:
+            source = bench.source(study)
             files, now = state_of(source)
+        except NotReady as problem:
+            return dg.SkipReason(str(problem))
         except OSError as problem:
             return dg.SkipReason(f"{source} cannot be read now ({problem.strerror}): looked at again later")
         taken, last = _remembered(context.cursor)
@@ -45,7 +42,8 @@ def source_sensor(study: Study, bench: Bench) -> dg.SensorDefinition:
             return _skip(f"nothing has changed in {source}", taken, now)
         if now != last:
             return _skip(f"{source} is changing: its inventory is taken when it has come to rest", taken, now)
-        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"{source} {now}")], cursor=_cursor(now, now))
+        # Without a run key: Dagster would drop a source that comes back to what it was, though it has changed.
+        return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=_cursor(now, now))
 
     return look
 

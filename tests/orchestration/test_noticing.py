@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 
@@ -47,6 +48,25 @@ def test_new_files_are_looked_at_when_they_have_come_to_rest(bench, tmp_path):
     assert len(at_rest.run_requests) == 1
     again = looked(bench, at_rest.cursor)
     assert not again.run_requests and "nothing has changed" in again.skip_message
+
+
+def test_a_source_that_comes_back_to_what_it_was_is_looked_at_again(bench, tmp_path):
+    later = tmp_path / "source" / "happy" / "b.png"
+    cursor = looked(bench, None).cursor
+    requests = []
+    for there in (True, False, True):
+        if there:
+            later.write_bytes(b"two")
+            os.utime(later, ns=(1, 1))
+        else:
+            later.unlink()
+        cursor = looked(bench, cursor).cursor
+        at_rest = looked(bench, cursor)
+        requests += at_rest.run_requests
+        cursor = at_rest.cursor
+    assert len(requests) == 3
+    keys = [request.run_key for request in requests if request.run_key is not None]
+    assert len(set(keys)) == len(keys), "Dagster starts one run for a key, ever"
 
 
 def test_it_takes_the_inventory_and_nothing_else(bench):
