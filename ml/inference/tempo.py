@@ -70,9 +70,9 @@ def _coarse(
     """Tempos and how well each fits, by one Fourier transform of the hits: fine enough to miss no peak."""
     bins = np.bincount(np.rint(times * BINS_HZ).astype(np.int64), weights)
     count = 1 << int(np.ceil(np.log2(8 * max(span, 1.0) * BINS_HZ)))
-    length = np.abs(np.fft.rfft(bins, count))
     step = 60 * BINS_HZ / count
     places = np.arange(int(np.ceil(SLOWEST / step)), int(FASTEST / step) + 1)
+    length = np.abs(np.fft.rfft(bins, count)[: places[-1] * max(GRIDS) + 1])
     fits: NDArray[np.float64] = np.sum([share * length[places * parts] for parts, share in GRIDS.items()], axis=0)
     tempos = places.astype(np.float64) * step
     return tempos, fits * _usual(tempos)

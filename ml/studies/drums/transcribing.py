@@ -89,6 +89,7 @@ def transcribe(transcriber: Transcriber, song: Path, named: Named, *, model: str
     heard = transcriber.hear(sound.samples, sound.rate)
     hits = transcriber.decide(heard)
     silent = loudest(sound.samples, sound.rate) < SILENT
+    sound = sound.forgotten()  # to tell the tempo takes memory too
     return Transcribed(beatmap_of(hits, sound, song.name, named, model=model), tuple(hits), silent, len(heard.onsets))
 
 
