@@ -8,7 +8,7 @@ what was heard in songs whose beatmaps are known.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -132,6 +132,14 @@ class Transcriber:
                 sounds = logits.sigmoid() if self.loss == "binary" else logits.softmax(dim=1)
                 said[part] = sounds.cpu().numpy()
         return said
+
+
+def times_of(hits: Sequence[Hit]) -> dict[str, NDArray[np.float64]]:
+    """Seconds at which each component is hit, in the order of `hits`; every component is in it."""
+    found: dict[str, list[float]] = {name: [] for name in COMPONENTS}
+    for hit in hits:
+        found[hit.component].append(hit.seconds)
+    return {name: np.array(seconds, dtype=np.float64) for name, seconds in found.items()}
 
 
 def chosen(onsets: NDArray[np.float64], probabilities: NDArray[np.floating], threshold: float) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from ml.data.components import COMPONENTS
 from ml.inference.onsets import SILENT, loudest
 from ml.inference.songs import SongSound, read_song
 from ml.inference.tempo import Tempo, tempo_of
-from ml.inference.transcriber import Hit, Transcriber
+from ml.inference.transcriber import Hit, Transcriber, times_of
 
 VERSION = "1.1.0"
 LANES = {
@@ -88,14 +88,14 @@ def transcribe(transcriber: Transcriber, song: Path, named: Named, *, model: str
     sound = read_song(song, transcriber.rate)
     heard = transcriber.hear(sound.samples, sound.rate)
     hits = transcriber.decide(heard)
-    silent = loudest(sound.samples, sound.rate) < SILENT
+    silent = not len(heard.onsets) and loudest(sound.samples, sound.rate) < SILENT
     sound = sound.forgotten()  # to tell the tempo takes memory too
     return Transcribed(beatmap_of(hits, sound, song.name, named, model=model), tuple(hits), silent, len(heard.onsets))
 
 
 def beatmap_of(hits: Sequence[Hit], sound: SongSound, filename: str, named: Named, *, model: str) -> Beatmap:
     """The `hits` of the song in the file `filename` as a beatmap that lies beside it."""
-    times = {name: np.array([hit.seconds for hit in hits if hit.component == name]) for name in COMPONENTS}
+    times = times_of(hits)
     tempo = tempo_of(times)
     return Beatmap.model_validate(
         {
