@@ -16,8 +16,9 @@ import pandas as pd
 
 from ml.config import fingerprint
 from ml.data.components import COMPONENTS
-from ml.inference.transcriber import THRESHOLD, Heard, Transcriber, chosen
+from ml.inference.transcriber import THRESHOLD, Heard, Transcriber, chosen, times_of
 from ml.metrics.events import COUNTS, OVERALL, WINDOW_SECONDS, event_scores, matched_events, pooled
+from ml.studies.drums.events import EVENT_F1
 from ml.studies.drums.material import Song
 from ml.studies.study import TrialJob
 
@@ -138,9 +139,7 @@ def _shared(
 
 
 def _compared(part: str, song: Song, transcriber: Transcriber, heard: Heard) -> list[list[Any]]:
-    hits = transcriber.decide(heard)
-    estimated = {name: np.array([hit.seconds for hit in hits if hit.component == name]) for name in COMPONENTS}
-    scores = event_scores(song.reference, estimated)
+    scores = event_scores(song.reference, times_of(transcriber.decide(heard)))
     return [
         [part, song.group, song.path, row["class"], *(int(row[name]) for name in COUNTS)]
         for _, row in scores.iterrows()
@@ -165,7 +164,7 @@ def _scores(counted: pd.DataFrame, ending: str) -> pd.DataFrame:
     rows = []
     for (part, group, path), own in counted.groupby(["part", "group", "path"], sort=False):
         for name, value in _rated([own])[["class", "f1"]].itertuples(index=False, name=None):
-            metric = "event_f1" if name is OVERALL else f"event_f1_{name}"
+            metric = EVENT_F1 if name is OVERALL else f"{EVENT_F1}_{name}"
             if not ending or name is OVERALL:
                 rows.append((part, group, path, metric + ending, float(value)))
     return pd.DataFrame(rows, columns=SCORES)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ml.data.components import COMPONENTS
 from ml.studies import pictures
-from ml.studies.drums.events import AS_USED, event_rows
+from ml.studies.drums.events import AS_USED, EVENT_F1, event_rows
 from ml.studies.drums.report import judged_part, level_of_hits
 from ml.studies.pictures import new_figure, png
 from ml.studies.scores import Scores
@@ -97,8 +97,8 @@ def _rounded(value: float) -> str:
 
 def _songs(scores: pd.DataFrame) -> pd.DataFrame:
     """Columns part, path, class, value: F1 of each component in each song."""
-    rows = scores[scores["metric"].isin([f"event_f1_{name}" for name in COMPONENTS])].dropna(subset=["value"])
-    return rows.assign(**{"class": rows["metric"].str.removeprefix("event_f1_")})
+    rows = scores[scores["metric"].isin([f"{EVENT_F1}_{name}" for name in COMPONENTS])].dropna(subset=["value"])
+    return rows.assign(**{"class": rows["metric"].str.removeprefix(f"{EVENT_F1}_")})
 
 
 def _of_songs(songs: pd.DataFrame) -> bytes:

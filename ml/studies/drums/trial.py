@@ -18,6 +18,7 @@ from ml.models.drumcnn import DrumCNN
 from ml.models.saved import save_model
 from ml.studies.classifier import EVALUATED, PARTS, run_classifier
 from ml.studies.drums.config import DrumsSettings, DrumsTrial
+from ml.studies.drums.events import EVENT_F1
 from ml.studies.drums.judging import SongScores, calibrate_on_hits, judge
 from ml.studies.drums.lesson import DrumsLesson, last_before_rest
 from ml.studies.drums.material import hits_of, songs_of
@@ -27,10 +28,8 @@ from ml.training.engine import EpochNote, Recipe
 
 MONITOR = "macro_f1"
 """The validation metric that chooses the best epoch: every component counts alike. It chooses the best trial too where
-no song of validation has a map."""
-IN_SONGS = "event_f1"
-"""Else that trial is best which finds most hits of whole songs: a network that names one component for each hit may be
-right about it and still miss what sounds beside it."""
+no song of validation has a map; else that trial is best which finds most hits of whole songs: a network that names one
+component for each hit may be right about it and still miss what sounds beside it."""
 
 
 def run_trial(job: TrialJob) -> Outcome:
@@ -71,11 +70,11 @@ def _chosen_by_songs(outcome: Outcome) -> Outcome:
     metrics = outcome.tables.get("metrics")
     if metrics is None:
         return outcome
-    own = metrics[(metrics["part"] == "validation") & (metrics["metric"] == IN_SONGS) & metrics["class"].isna()]
+    own = metrics[(metrics["part"] == "validation") & (metrics["metric"] == EVENT_F1) & metrics["class"].isna()]
     if not len(own):
         return outcome
     value = float(own["value"].iloc[0])
-    return replace(outcome, selection_metric=f"validation_{IN_SONGS}", selection_value=value)
+    return replace(outcome, selection_metric=f"validation_{EVENT_F1}", selection_value=value)
 
 
 def _judged_by_songs(
