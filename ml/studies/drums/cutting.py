@@ -40,7 +40,12 @@ def cut(path: Path, rate: int, begins: np.ndarray, length: int) -> Iterator[np.n
 
 def begin_of(path: Path, rate: int, share: float) -> int:
     """The sample at `rate` Hz where a one-shot begins: the first that reaches a `share` of its peak."""
-    loudness = np.abs(np.concatenate([np.zeros(0, np.float32), *read_mono(path, rate)]))
+    return begin_in(np.concatenate([np.zeros(0, np.float32), *read_mono(path, rate)]), share)
+
+
+def begin_in(samples: np.ndarray, share: float) -> int:
+    """The sample of a one-shot (n,) that `begin_of` a file tells."""
+    loudness = np.abs(samples)
     return int(np.argmax(loudness >= share * loudness.max())) if len(loudness) else 0
 
 

@@ -11,6 +11,7 @@ from ml.data.components import COMPONENTS
 from ml.data.split import PARTS
 from ml.features.hit_config import HitPictureConfig
 from ml.features.waveforms import WaveformStore
+from ml.studies.drums.cutting import begin_in
 from ml.studies.drums.hits import is_single, places_of
 from ml.studies.drums.overlapping import sounding
 
@@ -70,7 +71,7 @@ def hits_of(store: WaveformStore, split: pd.DataFrame, picture: HitPictureConfig
     first, count = _recordings(store, split["content_hash"])
     start = np.rint(places["seconds"].to_numpy() * store.config.sample_rate)
     for row in np.flatnonzero(np.isnan(start)):
-        start[row] = _begin(store.samples[first[row] : first[row] + count[row]])
+        start[row] = begin_in(store.samples[first[row] : first[row] + count[row]], BEGINS)
     label = split["label"].map({name: place for place, name in enumerate(COMPONENTS)}).to_numpy(np.int64)
     recording = first  # no two recordings begin at the same sample
     milliseconds = places["seconds"].fillna(0.0).to_numpy() * 1000
@@ -125,9 +126,3 @@ def _recordings(store: WaveformStore, keys: pd.Series) -> tuple[np.ndarray, np.n
         raise ValueError(f"{len(absent)} recordings have no samples in the store; build the features first")
     places = np.array([store.places[key] for key in unique], dtype=np.int64).reshape(-1, 2)[codes]
     return places[:, 0], places[:, 1]
-
-
-def _begin(samples: np.ndarray) -> int:
-    """Where a one-shot begins: the first sample that reaches a share of the peak."""
-    loudness = np.abs(samples)
-    return int(np.argmax(loudness >= BEGINS * loudness.max())) if len(samples) else 0
