@@ -12,6 +12,7 @@ import typer
 from ml.config import ConfigError
 from ml.studies.experiments import Trials, same_settings
 from ml.studies.study import Estimate, Study, Trial
+from ml.studies.words import counted
 from ml.training import gpu
 from orchestration import plan
 from orchestration.resources import Bench
@@ -138,13 +139,8 @@ def print_plan(
 def agreed(number: int) -> bool:
     """Does the person at the keyboard want it? Where there is none, --yes has to say so."""
     if not sys.stdin.isatty():
-        raise ConfigError(f"{count(number, 'trial')} would run; nobody is here to ask, so say --yes")
-    return typer.confirm(f"\nrun {count(number, 'trial')}?", default=True)
-
-
-def count(number: int, what: str) -> str:
-    """A number of things: `1 trial`, `2 trials`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+        raise ConfigError(f"{counted(number, 'trial')} would run; nobody is here to ask, so say --yes")
+    return typer.confirm(f"\nrun {counted(number, 'trial')}?", default=True)
 
 
 def duration(seconds: float | None) -> str:

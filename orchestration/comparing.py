@@ -15,6 +15,7 @@ from ml.studies.results import Results
 from ml.studies.scores import Scores
 from ml.studies.standing import left_out
 from ml.studies.study import Study
+from ml.studies.words import first_of
 from orchestration import plan
 from orchestration.answers import standing
 from orchestration.plan import TrialState
@@ -99,7 +100,7 @@ def _print_overall(scores: Scores, part: str, modes: Mapping[str, str]) -> None:
         for trial, value in values.items()
     ]
     counted = "1 trial" if len(board) == 1 else f"{len(board)} trials, the best on validation first"
-    shares = "shares in percent, " if any(_is_share(name) for name in columns) else ""
+    shares = "shares in percent, " if any(is_share(name) for name in columns) else ""
     print(f"{part}: {counted}; {shares}the best of each column with a *")
     shown = _shown(board)
     if len(shown) < len(board):
@@ -173,7 +174,7 @@ def _print_warnings(all_states: Sequence[TrialState], results: Results, scores: 
             old.setdefault("no file declares it any more", []).append(trial)
         elif states[trial].state == "stale":
             old.setdefault(f"stale, {states[trial].why}", []).append(trial)
-    lines += [f"{_named(trials)}: {why}" for why, trials in old.items()]
+    lines += [f"{first_of(trials, NAMED)}: {why}" for why, trials in old.items()]
     if lines:
         print()
     for line in lines:
@@ -182,7 +183,7 @@ def _print_warnings(all_states: Sequence[TrialState], results: Results, scores: 
         print(f"\n{note}")
     missing = _without_result(all_states, set(results.leaderboard["trial"]))
     if missing:
-        print(f"\nwithout a result: {_named(missing)}")
+        print(f"\nwithout a result: {first_of(missing, NAMED)}")
 
 
 def _without_result(states: Sequence[TrialState], finished: Collection[str]) -> list[str]:
@@ -193,12 +194,6 @@ def _without_result(states: Sequence[TrialState], finished: Collection[str]) -> 
         for state in states
         if state.trial.name not in finished and (not state.trial.mode or state.trial.mode in begun)
     ]
-
-
-def _named(trials: Sequence[str]) -> str:
-    """Names, the first of many."""
-    more = f" and {len(trials) - NAMED} more" if len(trials) > NAMED else ""
-    return ", ".join(trials[:NAMED]) + more
 
 
 def _marked(name: str, values: pd.Series, higher: bool) -> list[str]:
@@ -212,12 +207,12 @@ def _in_units(name: str, value: float, *, signed: bool = False) -> str:
     if value != value:
         return "-"
     sign = "+" if signed else ""
-    if not _is_share(name):
+    if not is_share(name):
         return f"{value:{sign}.4g}"
     return f"{round(100 * value, 1) + 0.0:{sign}.1f}"  # never -0.0
 
 
-def _is_share(name: str) -> bool:
+def is_share(name: str) -> bool:
     """Whether a metric goes from 0 to 1."""
     for end in QUALIFIED:
         name = name.removesuffix(end)

@@ -28,8 +28,7 @@ def trial_states(bench: Bench, study: Study) -> list[TrialState]:
     trials = bench.trials(study).trials
     try:
         data = bench.data(study)
-        machine_known = (bench.lab.root / "machine-resolved.json").is_file()
-        precision = bench.machine().precision if machine_known else None
+        precision = bench.machine().precision if bench.machine_is_known() else None
     except NotReady:
         data, precision = None, None
     return [_state(bench, study, trial, data, precision) for trial in trials]

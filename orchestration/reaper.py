@@ -48,7 +48,7 @@ class Reaped:
 
 
 @dataclass(frozen=True)
-class _Process:
+class Process:
     """The process that executes a run: its id and the latest moment at which it can have been started."""
 
     pid: int
@@ -77,7 +77,7 @@ def reap(instance: dg.DagsterInstance, others_first: float = 0.0) -> list[Reaped
     reaped = []
     for record in reversed(records):  # oldest first
         run = record.dagster_run
-        process = _process_of(instance, run)
+        process = process_of(instance, run)
         if process is None and time.time() - record.update_timestamp.timestamp() < GRACE_SECONDS:
             continue
         if process is not None and _lives(process):
@@ -98,7 +98,7 @@ def reap(instance: dg.DagsterInstance, others_first: float = 0.0) -> list[Reaped
 
 def kill_process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     """Kills the process that executes the run; says so, or "" where there is none to kill."""
-    process = _process_of(instance, run)
+    process = process_of(instance, run)
     if process is None or not _lives(process):
         return ""
     with suppress(psutil.NoSuchProcess):
@@ -118,8 +118,8 @@ def _let_retries_see(instance: dg.DagsterInstance) -> None:
         instance.daemon_cursor_storage.set_cursor_values(dict.fromkeys(missing, newest))
 
 
-def _process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> _Process | None:
-    """From the first event in which a process names itself, the tags being more precise about its start.
+def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Process | None:
+    """Which process executes the run: the first that names itself in an event; its start as the tags say it.
 
     Not from the tags alone: a run that is executed again from the page inherits the tags of the first.
     """
@@ -131,11 +131,11 @@ def _process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> _Process | 
             if run.tags.get(PID_TAG) == str(pid):
                 with suppress(KeyError, ValueError):
                     started = float(run.tags[PID_STARTED_TAG])
-            return _Process(pid, entry.timestamp, started)
+            return Process(pid, entry.timestamp, started)
     return None
 
 
-def _lives(process: _Process) -> bool:
+def _lives(process: Process) -> bool:
     try:
         found = psutil.Process(process.pid)
         if found.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):

@@ -132,6 +132,10 @@ class Bench:
         fingerprint_then = str(split.account.get("data_fingerprint") or study.data_fingerprint(files, parts))
         return StudyData(files, parts, fingerprint_then, study.features_key(parts, settings))
 
+    def machine_is_known(self) -> bool:
+        """Whether it was ever found out what computes in this lab; finding out uses it."""
+        return self.lab.resolved_machine_file.is_file()
+
     def machine(self) -> Machine:
         """What computes here. Resolved once per lab and written down; measured anew when the machine is another."""
         from ml.training.machine import Machine, MachineConfig, resolve_machine
@@ -139,7 +143,7 @@ class Bench:
         said = read_yaml(self.lab.machine_file) if self.lab.machine_file.is_file() else {}
         config = read_config(MachineConfig, said, str(self.lab.machine_file))
         here = fingerprint(config, platform.node(), os.cpu_count(), version("torch"), _gpus())
-        resolved = self.lab.root / "machine-resolved.json"
+        resolved = self.lab.resolved_machine_file
         known: dict[str, Any] = {}
         if resolved.is_file():
             known = durable.read_sealed(resolved)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ml.studies.study import Estimate, Study, Trial
+from ml.studies.words import counted
 from orchestration import forcing, plan
 from orchestration.answers import is_compared
 from orchestration.asking import (
     agreed,
-    count,
     duration,
     print_modes,
     print_plan,
@@ -102,7 +102,7 @@ def _run(bench: Bench, study: Study, asked: Asked, night: _Night) -> int:
         ended = forcing.ended(bench, study, wanted, night.request)
         if night.request.resumed:
             since = night.request.since[:16].replace("T", " ")
-            print(f"note: goes on with --force of {since} UTC; {len(ended)} of {count(len(wanted), 'trial')} ended")
+            print(f"note: goes on with --force of {since} UTC; {len(ended)} of {counted(len(wanted), 'trial')} ended")
     else:
         ended = {trial.name for trial in wanted if states[trial.name].state == "done"}
         say_finished(asked.names, states, ended)
@@ -117,7 +117,7 @@ def _run(bench: Bench, study: Study, asked: Asked, night: _Night) -> int:
             return INTERRUPTED
     else:
         costs = []
-        print(f"{count(len(wanted), 'trial')}, all done; nothing to train (`--force` trains again)")
+        print(f"{counted(len(wanted), 'trial')}, all done; nothing to train (`--force` trains again)")
     if not _materialize(terminal, study, ["features"]):
         return 1
     if night.request is not None:
@@ -130,7 +130,7 @@ def _run(bench: Bench, study: Study, asked: Asked, night: _Night) -> int:
         whole &= _materialize(terminal, None, ["results_database"])
     if failed:
         others = "; the others stand" if len(failed) < len(todo) else ""
-        print(f"\n{len(failed)} of {count(len(todo), 'trial')} failed{others}:", file=sys.stderr)
+        print(f"\n{len(failed)} of {counted(len(todo), 'trial')} failed{others}:", file=sys.stderr)
         for sentence in failed:
             print(f"  {sentence}", file=sys.stderr)
         if _diverged(bench, study, todo):

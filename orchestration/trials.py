@@ -56,8 +56,6 @@ class Answer:
     record: Record
     found: bool
     """True where an earlier attempt had answered it already."""
-    engine_seconds: float
-    """Wall-clock seconds inside the study: training and evaluation."""
 
 
 def run_trial(
@@ -207,7 +205,7 @@ def _begin(bench: Bench, study: Study, name: str, run_id: str, say: Say, bell: B
 
 def _found(bench: Bench, record: Record, say: Say) -> Answer:
     _publish(bench, say)  # whoever wrote the record may have died before the database had it
-    return Answer(record, True, 0.0)
+    return Answer(record, True)
 
 
 def _compute(
@@ -227,7 +225,6 @@ def _compute(
     try:
         with ended_by(bell):
             outcome = study.run_trial(job)
-        seconds = time.perf_counter() - started
         record = attempt.commit(account | result_of(bench, outcome) | {"ended": moment()}, outcome.tables)
     except BaseException as problem:
         interrupted = not isinstance(problem, Exception)
@@ -259,7 +256,7 @@ def _compute(
         raise TrialFailed(name, outcome.trained.problem, again=False)
     if outcome.trained.status == "paused":
         raise _paused(name, record.account)
-    return Answer(record, False, seconds)
+    return Answer(record, False)
 
 
 def _paused(name: str, account: dict[str, Any]) -> NightOver:

@@ -96,6 +96,11 @@ class Lab:
     def machine_file(self) -> Path:
         return self.root / "machine.yaml"
 
+    @property
+    def resolved_machine_file(self) -> Path:
+        """What was found out of the machine; made again when it is missing."""
+        return self.root / "machine-resolved.json"
+
     def experiments(self, study: str) -> Path:
         """Where a person's own trials of `study` lie, one YAML each (the folder need not exist)."""
         return self.root / "experiments" / check_name(study, "study")

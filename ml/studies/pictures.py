@@ -1,4 +1,4 @@
-"""Pictures that every study shows of a trial: curves over epochs, and what is taken for what."""
+"""Pictures that studies share: curves over epochs, what is taken for what, and what each trial reaches."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from ml.studies.scores import Scores
+
+MARKS = {"train": ("|", "tab:gray"), "validation": ("o", "tab:blue"), "test": ("D", "tab:orange")}
+"""How the parts are drawn, wherever several are."""
 
 
 def new_figure(width: float = 5.6, height: float = 3.4) -> tuple[Figure, Any]:
@@ -69,4 +74,25 @@ def confusion(table: pd.DataFrame, part: str | None = None, level: str = "record
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel(f"Predicted ({part}, {unit or f'{level}s'})")
     axes.set_ylabel("True")
+    return png(figure)
+
+
+def macro_f1(scores: Scores, note: str, axis: str) -> bytes:
+    """One line per trial; the distance from training to validation is what was learned by heart."""
+    trials = list(scores.board.index)
+    figure, axes = new_figure(6.4, 1.6 + 0.28 * len(trials))
+    for part, (mark, colour) in MARKS.items():
+        overall = scores.overall(part)
+        if "macro_f1" in overall:
+            axes.plot(100 * overall["macro_f1"], range(len(trials)), mark, color=colour, label=part)
+    base, values = scores.baseline(), scores.overall("validation").get("macro_f1")
+    if base is not None and values is not None:
+        axes.axvline(100 * values[base], color="tab:blue", lw=0.8, ls=":", label=f"{base}, validation")
+    axes.set_yticks(range(len(trials)), trials)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 102)
+    axes.set_xlabel(axis)
+    axes.grid(axis="y", lw=0.3)
+    axes.legend(fontsize="small", loc="lower left")
+    axes.set_title(note, fontsize="small")
     return png(figure)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml.studies.study import Study
-from orchestration.asking import count
+from ml.studies.words import counted, first_of
 from orchestration.nights.holdups import Holdup
 from orchestration.nights.house import BadFiles, Fact, Runs
 from orchestration.nights.looking_back import DIED, Evening, Tried
@@ -62,19 +62,15 @@ def of_a_study(
         found += [Advice(f"{name}: {one.trial} {what}", one.why, how.format(one.trial)) for one in own[:NAMED]]
     passing = [one for one in tried if one.again and one.outcome in ("failed", DIED)]
     if passing:
-        what = f"{name}: {_named(passing)} came to nothing, and is tried again next night"
+        named = first_of([one.trial for one in passing], NAMED)
+        what = f"{name}: {named} came to nothing, and is tried again next night"
         found.append(Advice(what, passing[0].why, urgent=False))
     if bad.rejected:
-        what = f"{name}: {count(bad.rejected, 'file')} of its source {'is' if bad.rejected == 1 else 'are'} left out"
+        what = f"{name}: {counted(bad.rejected, 'file')} of its source {'is' if bad.rejected == 1 else 'are'} left out"
         first = next((f"{one.path}: {one.problem}" for one in bad.named if one.state == "rejected"), "")
         more = f"; the other {bad.rejected - 1} below" if bad.rejected > 1 else ""
         found.append(Advice(what, first + more, urgent=False))
     if upcoming is not None and (room := upcoming.named("no room")):
-        what = f"{name}: {count(len(room), 'trial')} {'has' if len(room) == 1 else 'have'} no room on the disk"
+        what = f"{name}: {counted(len(room), 'trial')} {'has' if len(room) == 1 else 'have'} no room on the disk"
         found.append(Advice(what, room[0].reason, "nocturne clean"))
     return found
-
-
-def _named(trials: Sequence[Tried]) -> str:
-    more = f" and {len(trials) - NAMED} more" if len(trials) > NAMED else ""
-    return ", ".join(one.trial for one in trials[:NAMED]) + more

@@ -17,14 +17,13 @@ from ml.studies.registry import ALL_STUDIES
 from orchestration.asking import size
 from orchestration.failures import sentence
 from orchestration.nights.lab_nights import NightsOfLab, nights_of_lab
-from orchestration.nights.unneeded import Leftover, unneeded
+from orchestration.nights.unneeded import KINDS, Leftover, unneeded
 from orchestration.nights.wanted import running
 from orchestration.plan import free_bytes
 from orchestration.resources import Bench
 
 COUNTED = ("states", "features")
 """What the budget of a lab is about."""
-
 
 LOOK_SECONDS = 2.0
 """So often it is asked again whether a trial was begun meanwhile."""
@@ -108,7 +107,7 @@ def _clean_oldest(bench: Bench, found: Iterable[Leftover], enough: Callable[[], 
 
 def used_bytes(bench: Bench) -> dict[str, int]:
     """Bytes of everything that was built in the lab, by kind."""
-    return {kind: bench.shelf(kind).bytes() for kind in ("features", "states", "evaluations", "models")}
+    return {kind: bench.shelf(kind).bytes() for kind in KINDS}
 
 
 def _wanting(bench: Bench, rules: NightsOfLab, budget: int | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ml.metrics.resolution import too_few
 from ml.studies.experiments import same_settings
 from ml.studies.study import Study, Trial
+from ml.studies.words import first_of
 from orchestration.resources import Bench, NotReady
 
 POINTS = 5.0
@@ -23,7 +24,7 @@ def confounds(bench: Bench, study: Study, trials: Sequence[Trial], points: float
     for trial in trials:
         for remark in study.remarks(trial):
             said.setdefault(remark, []).append(trial.name)
-    found = [f"{_together(named)}: {remark}" for remark, named in said.items()]
+    found = [f"{first_of(named, NAMED)}: {remark}" for remark, named in said.items()]
     for first, second in same_settings(bench.trials(study).trials):
         if {first, second} & names:
             found.append(f"{second} says the same as {first}: it costs no epochs, and shows no difference")
@@ -34,8 +35,3 @@ def confounds(bench: Bench, study: Study, trials: Sequence[Trial], points: float
     for part in ("validation", "test"):
         found += too_few(split, part, points, by_score=study.compared is not None)
     return found
-
-
-def _together(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

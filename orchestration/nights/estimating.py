@@ -33,18 +33,13 @@ FILE = "foreseen.json"
 """In the lab: what was foreseen and timed. Made again when it is missing."""
 
 
-def machine_is_known(bench: Bench) -> bool:
-    """Whether it was ever found out what computes in this lab; finding out uses it."""
-    return (bench.lab.root / "machine-resolved.json").is_file()
-
-
 def costs(
     bench: Bench, study: Study, data: StudyData, trials: Sequence[Trial], *, foresee: bool
 ) -> tuple[list[Estimate], float]:
     """What each trial costs alone, stopping early left aside; and the seconds that each takes around its epochs."""
     if not trials:
         return [], 0.0
-    if not (foresee or machine_is_known(bench)):
+    if not (foresee or bench.machine_is_known()):
         return [Estimate(None, 0, UNKNOWN)] * len(trials), 0.0
     machine = bench.machine()
     measured, kept = _measured(bench, study, machine), _Kept(bench, study, data, machine)

@@ -13,7 +13,7 @@ import psutil
 from ml.training import gpu
 from ml.training.gpu import GpuHolder
 from orchestration.asking import size
-from orchestration.nights.lab_nights import NightsOfLab, nights_of_lab
+from orchestration.nights.lab_nights import nights_of_lab
 from orchestration.plan import free_bytes
 from orchestration.resources import Bench
 from storage import durable
@@ -52,12 +52,6 @@ def strangers_on_gpu(bench: Bench, holders: Sequence[GpuHolder]) -> list[GpuHold
     return [one for one in holders if one.pid not in own and not _works_in(bench.lab.root, one.pid)]
 
 
-def room_bytes(bench: Bench, rules: NightsOfLab | None = None) -> int:
-    """Bytes that a night may fill: what is free on the lab's disk but for what is to be left. Never below 0."""
-    rules = rules or nights_of_lab(bench.lab)
-    return max(0, free_bytes(bench.lab.root) - rules.keep_free_bytes)
-
-
 def disk_problem(bench: Bench) -> str:
     """Why nothing may be begun, where less of the disk is free than is to be left free; else ""."""
     rules = nights_of_lab(bench.lab)
@@ -73,7 +67,7 @@ def disk_problem(bench: Bench) -> str:
 def _computes_on_a_gpu(bench: Bench) -> bool:
     """As far as that was found out; finding it out takes a GPU into use, which is nothing for a daemon."""
     with suppress(FileNotFoundError, durable.Damaged):
-        resolved = durable.read_sealed(bench.lab.root / "machine-resolved.json")
+        resolved = durable.read_sealed(bench.lab.resolved_machine_file)
         return str(resolved["machine"]["device"]).startswith("cuda")
     return True
 

@@ -12,9 +12,10 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG, PARTITIO
 
 from ml.config import ConfigError
 from ml.studies.study import Study
+from ml.studies.words import counted
 from ml.training import gpu
 from orchestration import plan
-from orchestration.asking import count, size
+from orchestration.asking import size
 from orchestration.failures import sentence
 from orchestration.nights import clock
 from orchestration.nights.guards import strangers_on_gpu
@@ -134,7 +135,7 @@ def _asked(name: str, ask: Callable[[Bench], Fact], bench: Bench) -> Fact:
 def _attempts(tried: Sequence[Tried]) -> Fact:
     number = sum(one.attempts for one in tried)
     spare, deaths = number - len(tried), sum(one.count(DIED) for one in tried)
-    said = f"{number} at {count(len(tried), 'trial')}"
+    said = f"{number} at {counted(len(tried), 'trial')}"
     if spare:
         said += f": {spare} more than one each"
     return Fact("attempts", said + (f", {deaths} ended without a word" if deaths else ""))

@@ -12,9 +12,9 @@ from ml.studies.results import Results
 from ml.studies.scores import Scores
 from ml.studies.standing import comparable, left_out
 from ml.studies.study import Study
+from ml.studies.words import counted
 from orchestration import answers
-from orchestration.asking import count
-from orchestration.comparing import SHARES
+from orchestration.comparing import is_share
 from orchestration.failures import sentence
 from orchestration.resources import Bench, NotReady
 from storage.query import NoResults
@@ -164,7 +164,7 @@ def in_units(name: str, value: float | None) -> str:
     """A number of that metric for a person."""
     if value is None or value != value:
         return "–"
-    if name.endswith(SHARES):
+    if is_share(name):
         return f"{100 * value:.1f} %"
     return f"{value:.1f} dB" if name.removeprefix("validation_") in DECIBELS else f"{value:.4g}"
 
@@ -247,10 +247,10 @@ def _sentence(board: pd.DataFrame, selection: str, new: Collection[str], verdict
     if not fresh:
         return f"No new result; {leader['trial']} leads with {reached}."
     if not len(older):
-        return f"First results: {leader['trial']} leads with {reached}, of {count(len(board), 'trial')}."
+        return f"First results: {leader['trial']} leads with {reached}, of {counted(len(board), 'trial')}."
     before = older.iloc[0]
     if leader["trial"] not in new:
-        return f"{leader['trial']} still leads with {reached}, after {count(fresh, 'new result')}."
+        return f"{leader['trial']} still leads with {reached}, after {counted(fresh, 'new result')}."
     was = f"before: {before['trial']}, {in_units(selection, before['selection_value'])}"
     told = verdicts.get(before["trial"], "").partition(":")[0]
     sure = {"worse than the leader": "certain", "cannot be told apart": "the two cannot be told apart"}.get(told, told)

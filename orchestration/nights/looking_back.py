@@ -9,6 +9,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from ml.config import ConfigError
 from ml.studies.registry import ALL_STUDIES
@@ -35,16 +36,19 @@ class Evening:
     nights: dict[str, Night] = field(default_factory=dict)
     """By study; empty where no study has nights: then it is the last 24 hours."""
 
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """Where the clock of its first night hangs; None: where this machine is."""
+        return next((night.zone for night in self.nights.values()), None)
+
     def shown(self, moment: dt.datetime) -> str:
         """What the clock shows at a moment, seconds where the night is a matter of minutes."""
-        zone = next((night.zone for night in self.nights.values()), None)
         is_long = self.ends - self.begins >= dt.timedelta(hours=1)
-        return f"{moment.astimezone(zone):{'%H:%M' if is_long else '%H:%M:%S'}}"
+        return f"{moment.astimezone(self.zone):{'%H:%M' if is_long else '%H:%M:%S'}}"
 
     def day(self, moment: dt.datetime) -> str:
         """The date at a moment, for a person."""
-        zone = next((night.zone for night in self.nights.values()), None)
-        local = moment.astimezone(zone)
+        local = moment.astimezone(self.zone)
         return f"{local:%A}, {local.day} {local:%B %Y}"
 
 

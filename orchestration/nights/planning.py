@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from ml.config import ConfigError
 from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
+from ml.studies.words import counted
 from orchestration import plan
-from orchestration.asking import count
 from orchestration.nights.fitting import Fitting
 from orchestration.nights.lab_nights import nights_of_lab
 from orchestration.nights.window import Night, next_night, night_at
@@ -42,6 +42,10 @@ class StudyPlan:
     def named(self, *when: When) -> list[Entry]:
         """The entries of which one of these is said."""
         return [entry for entry in self.entries if entry.when in when]
+
+    def clock(self, entry: Entry) -> str:
+        """When the clock shows that an entry begins; "then" where nobody knows more than its place."""
+        return self.night.shown(entry.begins) if self.night and entry.begins else "then"
 
     @property
     def tonight(self) -> list[Entry]:
@@ -111,16 +115,16 @@ def _sentence(found: StudyPlan, night: Night) -> str:
     """The plan on one line."""
     if not found.entries:
         return "nothing to do: the study has no trials"
-    counted = {when: len(found.named(when)) for when in ("next night", "no room", "given up", "done")}
-    rest = [f"{number} {when}" for when, number in counted.items() if number and when != "done"]
-    if counted["done"]:
-        rest.append(f"{counted['done']} done")
+    numbers = {when: len(found.named(when)) for when in ("next night", "no room", "given up", "done")}
+    rest = [f"{number} {when}" for when, number in numbers.items() if number and when != "done"]
+    if numbers["done"]:
+        rest.append(f"{numbers['done']} done")
     if not found.tonight:
-        if counted["done"] == len(found.entries):
-            return f"nothing to do: {count(counted['done'], 'trial')}, all done"
+        if numbers["done"] == len(found.entries):
+            return f"nothing to do: {counted(numbers['done'], 'trial')}, all done"
         return f"nothing to begin: {', '.join(rest)}"
     cut = len(found.named("begins tonight"))
     until = f"until about {night.shown(found.until)}" if found.until else "how long is not known"
     begins = found.tonight[0].begins or night.begins
-    first = f"{count(len(found.tonight), 'trial')} from {night.shown(begins)}, {until}"
+    first = f"{counted(len(found.tonight), 'trial')} from {night.shown(begins)}, {until}"
     return ", ".join([first, *(["the last goes on next night"] if cut else []), *rest])

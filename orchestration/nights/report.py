@@ -12,7 +12,7 @@ import dagster as dg
 from ml.config import ConfigError
 from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
-from orchestration.asking import count
+from ml.studies.words import counted
 from orchestration.failures import sentence
 from orchestration.nights.advice import Advice, of_a_study, of_the_house, of_the_night
 from orchestration.nights.confounds import confounds
@@ -60,8 +60,8 @@ class OfStudy:
     @property
     def told(self) -> str:
         """How much was done and is left, in a few words."""
-        counted = Counter(one.outcome for one in self.tried)
-        said = [f"{counted[name]} {OUTCOMES[name]}" for name in OUTCOMES if counted[name]] or ["nothing was trained"]
+        outcomes = Counter(one.outcome for one in self.tried)
+        said = [f"{outcomes[name]} {OUTCOMES[name]}" for name in OUTCOMES if outcomes[name]] or ["nothing was trained"]
         return ", ".join([*said, *([f"{self.not_begun} not begun yet"] if self.not_begun else [])])
 
     @property
@@ -122,8 +122,8 @@ class Report:
     @property
     def outcomes(self) -> dict[str, int]:
         """How many trials came to what; only what there was."""
-        counted = Counter(one.outcome for one in self.tried)
-        return {name: counted[name] for name in OUTCOMES if counted[name]}
+        outcomes = Counter(one.outcome for one in self.tried)
+        return {name: outcomes[name] for name in OUTCOMES if outcomes[name]}
 
     @property
     def headline(self) -> str:
@@ -136,7 +136,7 @@ class Report:
             return f"The one trial that ran {VERBS.get(self.tried[0].outcome, said[0].partition(' ')[2])}."
         if list(self.outcomes) == ["finished"]:
             return f"All {number} trials that ran finished."
-        return f"{count(number, 'trial')} ran: {', '.join(said)}."
+        return f"{counted(number, 'trial')} ran: {', '.join(said)}."
 
 
 def collect(
@@ -151,7 +151,7 @@ def collect(
     What goes wrong with one study is said in its place; the others are told all the same.
     """
     evening = evening_at(bench, now, name, studies)
-    plans = {one.study.name: one for one in _plans(bench, evening, now, studies)}
+    plans = {one.study.name: one for one in _plans(bench, now, studies)}
     told, silent = [], []
     for study in studies:
         tried = tried_in(bench, study, evening, now)
@@ -190,7 +190,7 @@ def _of_study(
     return OfStudy(study, tried, known, problem, bad, upcoming, notes, advice)
 
 
-def _plans(bench: Bench, evening: Evening, now: dt.datetime, studies: Sequence[Study]) -> list[StudyPlan]:
+def _plans(bench: Bench, now: dt.datetime, studies: Sequence[Study]) -> list[StudyPlan]:
     try:
         return plan_nights(bench, now, studies)
     except Exception:  # said by `nocturne plan`; the report is about what was

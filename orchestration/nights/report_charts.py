@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from orchestration.asking import count
+from ml.studies.words import counted
 from orchestration.nights.learned import Learned, Measured
 from orchestration.nights.looking_back import Evening, Tried
 
@@ -105,7 +105,7 @@ def _blocks(trials: Sequence[Tried], place: Place, now: dt.datetime, evening: Ev
             round(left, 3),
             round(right - left, 3),
             outcome,
-            f"{names[0]}, {outcome}, {times}" if len(names) == 1 else f"{count(len(names), 'attempt')}, {outcome}",
+            f"{names[0]}, {outcome}, {times}" if len(names) == 1 else f"{counted(len(names), 'attempt')}, {outcome}",
         )
         for left, right, outcome, names, times in drawn
     )
@@ -114,7 +114,7 @@ def _blocks(trials: Sequence[Tried], place: Place, now: dt.datetime, evening: Ev
 def _ticks(begins: dt.datetime, ends: dt.datetime, place: Place, evening: Evening) -> tuple[Tick, ...]:
     whole = (ends - begins).total_seconds()
     step = next((one for one in STEPS if whole / one <= TICKS), STEPS[-1])
-    zone = next((night.zone for night in evening.nights.values()), None)
+    zone = evening.zone
     midnight = begins.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     found = []
     moment = midnight

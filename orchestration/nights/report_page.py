@@ -21,7 +21,7 @@ from orchestration.asking import duration
 from orchestration.nights import report_charts
 from orchestration.nights.learned import Learned, Result, in_units
 from orchestration.nights.looking_back import DIED, Tried
-from orchestration.nights.planning import Entry, StudyPlan
+from orchestration.nights.planning import StudyPlan
 from orchestration.nights.report import OUTCOMES, Report
 from orchestration.resources import Bench
 
@@ -69,7 +69,6 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "base64": lambda png: base64.b64encode(png).decode(),
-        "begins": _begins,
         "curve": report_charts.curve,
         "duration": lambda seconds: "" if seconds is None else duration(seconds),
         "interval": lambda result, known: report_charts.interval(result.validation, result.test, known),
@@ -78,7 +77,6 @@ def _environment() -> Environment:
         "night": _night,
         "numbers": _numbers,
         "verdict": _verdict,
-        "why": lambda entry: "; ".join(part for part in (entry.why, entry.reason) if part),
     }
     return made
 
@@ -146,10 +144,6 @@ def _verdict(said: str) -> Markup:
 def _night(found: StudyPlan) -> str:
     night = found.night
     return "" if night is None else f"night of {night.name}, {night.shown(night.begins)} to {night.shown(night.ends)}"
-
-
-def _begins(entry: Entry, found: StudyPlan) -> str:
-    return found.night.shown(entry.begins) if found.night and entry.begins else "then"
 
 
 def _address(bench: Bench) -> str:

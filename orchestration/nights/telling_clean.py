@@ -6,7 +6,8 @@ import datetime as dt
 import sys
 from collections.abc import Sequence
 
-from orchestration.asking import count, size
+from ml.studies.words import counted
+from orchestration.asking import size
 from orchestration.nights import clock
 from orchestration.nights.cleaning import (
     COUNTED,
@@ -32,7 +33,7 @@ def print_cleaning(bench: Bench, *, yes: bool, budget_gb: float | None) -> int:
     for note in found.notes:
         print(f"note: {note}")
     if found.spared:
-        said = f"{count(len(found.spared), 'state')} ({size(_bytes(found.spared))})"
+        said = f"{counted(len(found.spared), 'state')} ({size(_bytes(found.spared))})"
         print(f"kept: {said} from which finished trials would go on, were they given more epochs; --budget takes some")
     if budget_gb is not None:
         _say_budget(bench, found, int(budget_gb * GB))
@@ -77,7 +78,7 @@ def _say_budget(bench: Bench, found: Found, budget: int) -> None:
         taken.append(one)
         over -= one.bytes
     left = f"; still {size(over)} above it then: all else is needed" if over > 0 else ""
-    print(f"for --budget {size(budget)}: {count(len(taken), 'state')} of these ({size(_bytes(taken))}) go too{left}")
+    print(f"for --budget {size(budget)}: {counted(len(taken), 'state')} of these ({size(_bytes(taken))}) go too{left}")
 
 
 def _say_done(done: Cleaned) -> None:

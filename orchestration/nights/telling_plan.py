@@ -8,8 +8,9 @@ import textwrap
 from collections.abc import Sequence
 
 from ml.studies.study import Study
+from ml.studies.words import counted
 from orchestration import plan
-from orchestration.asking import FEW, count, duration, size
+from orchestration.asking import FEW, duration, size
 from orchestration.nights import clock
 from orchestration.nights.confounds import POINTS, confounds
 from orchestration.nights.guards import disk_problem, gpu_problem
@@ -66,7 +67,7 @@ def told(bench: Bench, found: StudyPlan, now: dt.datetime, points: float = POINT
 def as_markdown(found: StudyPlan, notes: Sequence[str] = ()) -> str:
     """The plan of one study for the page: its sentence, a row for every trial that is not done, and `notes` on it."""
     rows = [
-        [_clock(found, entry), entry.trial.name, entry.state, duration(entry.seconds), _why(entry)]
+        [_clock(found, entry), entry.trial.name, entry.state, duration(entry.seconds), entry.explained]
         for entry in _few(found)
     ]
     said = [f"- {note}" for note in notes]
@@ -86,13 +87,13 @@ def _table(found: StudyPlan) -> list[str]:
     lines = ["", f"{'begins':<{place}}{'trial':<{width}}{'state':<10}{'time':>9}{'disk':>9}"]
     for entry in listed:
         cost = f"{duration(entry.seconds):>9}{size(entry.disk_bytes) if entry.disk_bytes else '':>9}"
-        why = textwrap.shorten(_why(entry), 150, placeholder=" …")
+        why = textwrap.shorten(entry.explained, 150, placeholder=" …")
         lines.append(
             f"{_clock(found, entry):<{place}}{entry.trial.name:<{width}}{entry.state:<10}{cost}  {why}".rstrip()
         )
     hidden = sum(entry.when != "done" for entry in found.entries) - len(listed)
     if hidden:
-        lines.append(f"… and {count(hidden, 'more trial')}".replace("more trials", "more"))
+        lines.append(f"… and {counted(hidden, 'more trial')}".replace("more trials", "more"))
     if found.features_bytes:
         lines.append(f"{'features, built first':<{place + width + 19}}{size(found.features_bytes):>9}")
     lines += [f"{'together tonight':<{place + width + 10}}{_time(found.tonight):>9}{size(_disk(found)):>9}"]
@@ -115,13 +116,7 @@ def _few(found: StudyPlan) -> list[Entry]:
 
 
 def _clock(found: StudyPlan, entry: Entry) -> str:
-    if entry.when in ("tonight", "begins tonight"):
-        return found.night.shown(entry.begins) if found.night and entry.begins else "then"
-    return entry.when
-
-
-def _why(entry: Entry) -> str:
-    return "; ".join(part for part in (entry.why, entry.reason) if part)
+    return found.clock(entry) if entry.when in ("tonight", "begins tonight") else entry.when
 
 
 def _time(entries: Sequence[Entry]) -> str:

@@ -12,7 +12,7 @@ from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from orchestration import forcing
 from orchestration.nights import clock
-from orchestration.nights.old_runs import old_runs, remove_run
+from orchestration.nights.old_runs import OLD_DAYS, old_runs, remove_run
 from orchestration.nights.wanted import Unknown, Wanted, needed_models, wanted_by
 from orchestration.resources import Bench
 from storage.artifacts import Shelf
@@ -81,7 +81,8 @@ def unneeded(bench: Bench, now: dt.datetime, *, runs: bool = True, studies: Sequ
     if runs:
         home = bench.lab.dagster_home
         for run in old_runs(home, now):
-            why = "ended more than 90 days ago" + ("" if run.whole else "; what was made in them stays in the books")
+            rest = "" if run.whole else "; what was made in them stays in the books"
+            why = f"ended more than {OLD_DAYS} days ago{rest}"
             found.leftovers.append(Leftover("run logs", "", why, run.bytes, run.ended, partial(remove_run, home, run)))
     return found
 

@@ -69,7 +69,7 @@ def wanted_by(bench: Bench, study: Study) -> Wanted:
             raise Unknown(f"what its trials say cannot be read: {trials.problems[0]}")
         if busy := running(bench, study):
             raise Unknown(f"{busy[0]} is running")
-        if not (bench.lab.root / "machine-resolved.json").is_file():
+        if not bench.machine_is_known():
             raise Unknown("with which precision it is trained here is not known before the next run")
         precision = bench.machine().precision
         origin = study.origin(data.fingerprint, data.features_key)

@@ -11,7 +11,7 @@ from ml.config import ConfigError
 from ml.studies.experiments import same_settings
 from ml.studies.night import NightConfig
 from ml.studies.study import Study, Trial
-from orchestration.nights.estimating import costs, machine_is_known
+from orchestration.nights.estimating import costs
 from orchestration.nights.window import Night
 from orchestration.ordering import promising
 from orchestration.plan import TrialState, trial_states
@@ -40,6 +40,11 @@ class Entry:
     """Why it is not simply tonight."""
     begins: dt.datetime | None = None
     """About when; None where it does not begin tonight, or nobody knows how long those before it take."""
+
+    @property
+    def explained(self) -> str:
+        """Why it is in that state, and why it is not simply tonight; "" where there is nothing to say."""
+        return "; ".join(part for part in (self.why, self.reason) if part)
 
 
 def work_of(bench: Bench, study: Study, night: Night, *, foresee: bool) -> list[Entry]:
@@ -93,7 +98,7 @@ def _data(bench: Bench, study: Study) -> StudyData | None:
 
 def _identity(bench: Bench, study: Study, trial: Trial, data: StudyData | None) -> str | None:
     """The present fingerprint of the trial, where what it is made of is known."""
-    if data is None or not machine_is_known(bench):
+    if data is None or not bench.machine_is_known():
         return None
     origin = study.origin(data.fingerprint, data.features_key)
     return study.trial_fingerprint(trial, origin, bench.machine().precision)

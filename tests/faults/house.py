@@ -21,7 +21,7 @@ from ml.studies.concert.study import CONCERT
 from orchestration.instance_home import prepare_instance
 from orchestration.nights import marks
 from orchestration.nights.runs import NightRun
-from orchestration.reaper import _process_of
+from orchestration.reaper import process_of
 from tests.orchestration.servers import answers, free_port, kill, press_ctrl_c, start_python, wait_until
 from tests.small_lab import TINY, environment, small_corpus, small_lab, write_yaml
 
@@ -218,7 +218,7 @@ class House:
         with self.instance() as instance:
             started = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
             for run in instance.get_runs(dg.RunsFilter(statuses=started)):
-                process = _process_of(instance, run)
+                process = process_of(instance, run)
                 if marks.NIGHT in run.tags and process is not None and psutil.pid_exists(process.pid):
                     found.append((run, process.pid))
         return found

@@ -11,8 +11,8 @@ import pytest
 
 from ml.data.beatmap import read_beatmap
 from ml.inference.transcriber import open_transcriber
-from ml.metrics.events import event_scores, pooled
-from ml.studies.drums.demo import SECONDS, SONGS, write_corpus, write_song
+from ml.metrics.events import pooled
+from ml.studies.drums.demo import SECONDS, SONGS, compared, write_corpus, write_song
 from ml.studies.drums.study import DRUMS
 from ml.studies.drums.transcribing import Named, transcribe
 from orchestration import data, trials
@@ -58,7 +58,7 @@ def test_songs_on_kits_that_no_trial_met_are_written_down_as_they_were_played(be
         audio = played.with_suffix(".wav")
         for scores, by in ((found, transcriber), (by_rules, rules)):
             heard = transcribe(by, audio, Named(), model=model.name)
-            scores.append(event_scores(_times(read_beatmap(played)), _times(heard.beatmap)))
+            scores.append(compared(read_beatmap(played), heard.beatmap))
     whole, usual = (dict(zip(told["class"], told["f1"], strict=True)) for told in (pooled(found), pooled(by_rules)))
     for name in ASKED:
         print(f"{name}: F1 {whole[name]:.3f} within 50 ms in {len(FRESH)} songs; by rules of thumb {usual[name]:.3f}")
@@ -76,10 +76,3 @@ def test_whole_songs_of_test_are_found_better_than_by_rules_of_thumb(bench: Benc
     )
     found = dict(zip(said["metric"], said["value"], strict=True))
     assert found["event_f1"] > found["event_f1_heuristics"] + 0.05, found
-
-
-def _times(beatmap):
-    times: dict[str, list[float]] = {}
-    for hit in beatmap.hitObjects:
-        times.setdefault(hit.component, []).append(hit.time / 1000)
-    return times

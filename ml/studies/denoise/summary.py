@@ -9,14 +9,10 @@ import pandas as pd
 
 from ml.studies.denoise.verdicts import overall
 from ml.studies.standing import comparable, left_out
+from ml.studies.words import counted, first_of, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ml.studies.results import Results
-
-WIDTH = 110
-"""Longest line."""
 
 GAIN = "si_sdr_improvement"
 
@@ -43,7 +39,7 @@ def summary(results: Results) -> str:
     lines = ["=== DENOISE STUDY ===", "", *([note, ""] if note else []), _counted(results, board), ""]
     lines += [*_best(results, board), "", *_alike(results, board), "", *_took(results, board), ""]
     lines += ["Verdicts (good: validation loss 0.001 to 0.01, gap below 0.01, stopped early after 30 to 100 epochs):"]
-    lines += [line for said in overall(results) for line in _wrapped("  ", said)]
+    lines += [line for said in overall(results) for line in wrapped("  ", said)]
     failed = _failed(results)
     return "\n".join([*lines, *(["", *failed] if failed else []), "", "More: nocturne analyze denoise"])
 
@@ -51,14 +47,14 @@ def summary(results: Results) -> str:
 def _counted(results: Results, board: pd.DataFrame) -> str:
     models = board["model_key"].fillna(board["trial"]).nunique()
     failed = len(results.ask("failures"))
-    return f"{_count(len(board), 'trial')} finished, {_count(models, 'different model')}; {failed or 'none'} failed"
+    return f"{counted(len(board), 'trial')} finished, {counted(models, 'different model')}; {failed or 'none'} failed"
 
 
 def _best(results: Results, board: pd.DataFrame) -> list[str]:
     """The leader, and what it does to the files of test, or of validation where there is no test."""
     best = board.iloc[0]
     same = int((board["model_key"] == best["model_key"]).sum()) - 1
-    also = f"; {_count(same, 'other trial')} ended with the same model" if same else ""
+    also = f"; {counted(same, 'other trial')} ended with the same model" if same else ""
     lines = [
         f"BEST MODEL (chosen by validation loss): {best['trial']}{also}",
         f"Validation loss {best['selection_value']:.4g} in epoch {best['best_epoch']:.0f} of {best['epochs']:.0f}"
@@ -82,22 +78,22 @@ def _gained(results: Results, own: pd.DataFrame, trial: str, part: str) -> list[
         "sound and noise it never heard" if part == "test" else "the sound it was chosen by (there is no test part)"
     )
     median = f", median {files['value'].median():+.1f} dB" if len(files) else ""
-    lines = _wrapped(
+    lines = wrapped(
         f"{part.capitalize()}: ",
-        f"{gain['value']:+.1f} dB SI-SDR{sure} over the noisy input{median}; {_count(len(files), 'file')} of "
-        f"{_count(files['recording'].nunique(), 'recording')}, {unseen}",
+        f"{gain['value']:+.1f} dB SI-SDR{sure} over the noisy input{median}; {counted(len(files), 'file')} of "
+        f"{counted(files['recording'].nunique(), 'recording')}, {unseen}",
     )
     lines += _doubted(gain["low"], gain["high"])
     if len(files):
         least = files.loc[files["value"].idxmin()]
         worse = int((files["value"] < 0).sum())
-        spoilt = f"; {_count(worse, 'file')} became worse" if worse else ""
-        lines += _wrapped("  ", f"least gained: {least['value']:+.1f} dB, {least['path']}{spoilt}")
+        spoilt = f"; {counted(worse, 'file')} became worse" if worse else ""
+        lines += wrapped("  ", f"least gained: {least['value']:+.1f} dB, {least['path']}{spoilt}")
     others = [words.format(own.loc[name, "value"]) for name, words in TOLD.items() if name in own.index]
     if others:
         lines.append(f"  on average {', '.join(others)}")
     if "silent_references" in own.index:
-        silent = _count(int(own.loc["silent_references", "value"]), "file")
+        silent = counted(int(own.loc["silent_references", "value"]), "file")
         lines.append(f"  left out because the clean sound is silent: {silent}")
     return lines
 
@@ -134,9 +130,9 @@ def _alike(results: Results, board: pd.DataFrame) -> list[str]:
     tests = against.loc[others["trial"]]
     ahead, chance = tests["difference"] > 0, tests["p_value"].astype(float)
     certain, alone = chance * len(tests) < CERTAIN, chance < CERTAIN
-    lines = [f"Against {_count(len(tests), 'other model')}, by decibels gained on the recordings of validation:"]
+    lines = [f"Against {counted(len(tests), 'other model')}, by decibels gained on the recordings of validation:"]
     for which, words in (
-        (certain & ~ahead, f"certainly worse, with {_count(len(tests), 'comparison')} made"),
+        (certain & ~ahead, f"certainly worse, with {counted(len(tests), 'comparison')} made"),
         (certain & ahead, "certainly better in decibels, although the loss is higher"),
         (
             alone & ~certain & ~ahead,
@@ -149,10 +145,10 @@ def _alike(results: Results, board: pd.DataFrame) -> list[str]:
         (~alone, "cannot be told apart from it"),
     ):
         if which.any():
-            lines += _wrapped("  ", f"{int(which.sum())} {words}: {_named(tests.index[which])}")
+            lines += wrapped("  ", f"{int(which.sum())} {words}: {first_of(tests.index[which], NAMED)}")
     recordings = int(tests["recordings"].max())
     if 2 / 2**recordings >= CERTAIN:  # the sign-flip test's smallest answer
-        lines.append(f"  {_count(recordings, 'recording')} of validation: too few to be certain of any difference.")
+        lines.append(f"  {counted(recordings, 'recording')} of validation: too few to be certain of any difference.")
     return lines
 
 
@@ -163,7 +159,7 @@ def _took(results: Results, board: pd.DataFrame) -> list[str]:
     spent, alone = attempts["seconds_spent"].sum(), board["seconds_standalone"].sum()
     times = f", {needed / trained:.1f} times fewer" if trained and needed > trained else ""
     return [
-        f"Trained: {_count(trained, 'epoch')}; each trial alone would have trained {needed}{times}",
+        f"Trained: {counted(trained, 'epoch')}; each trial alone would have trained {needed}{times}",
         f"Time: {_duration(spent)} spent; each trial alone, one after the other, {_duration(alone)}",
     ]
 
@@ -174,24 +170,11 @@ def _failed(results: Results) -> list[str]:
         return []
     lines = ["Failed:"]
     for row in failures.head(NAMED).itertuples():
-        lines += _wrapped(f"  {row.trial}: ", textwrap.shorten(str(row.error), 200, placeholder=" …"))
+        lines += wrapped(f"  {row.trial}: ", textwrap.shorten(str(row.error), 200, placeholder=" …"))
     return lines + ([f"  and {len(failures) - NAMED} more"] if len(failures) > NAMED else [])
-
-
-def _named(trials: Sequence[str]) -> str:
-    more = f" and {len(trials) - NAMED} more" if len(trials) > NAMED else ""
-    return ", ".join(trials[:NAMED]) + more
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{seconds / 60:.1f} minutes"
-
-
-def _wrapped(head: str, text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * 6, break_on_hyphens=False)

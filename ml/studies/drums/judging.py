@@ -21,6 +21,7 @@ from ml.metrics.events import COUNTS, OVERALL, WINDOW_SECONDS, event_scores, mat
 from ml.studies.drums.events import EVENT_F1
 from ml.studies.drums.material import Song
 from ml.studies.study import TrialJob
+from ml.studies.words import counted
 
 VALIDATION = "validation"
 THRESHOLDS = np.linspace(0.05, 0.95, 19)
@@ -189,4 +190,4 @@ def _hearing(songs: Mapping[str, Sequence[Song]]) -> str:
     """What the person is told who waits meanwhile."""
     count = sum(map(len, songs.values()))
     parts = " and ".join(part for part in songs if songs[part])
-    return f"transcribing {count} {'song' if count == 1 else 'songs'} of {parts}"
+    return f"transcribing {counted(count, 'song')} of {parts}"

@@ -14,6 +14,7 @@ from ml.data.split import accepted
 from ml.studies.drums.dividing import songs_per_component
 from ml.studies.drums.finding import Found
 from ml.studies.drums.joining import Joined
+from ml.studies.words import counted
 
 SHOWN = 5
 """Names of which there may be many: so many are told, the others are counted."""
@@ -25,11 +26,11 @@ def notes_on(files: pd.DataFrame, found: Found, joined: Joined) -> list[str]:
     unused = found.unused()
     if unused:
         notes.append(
-            f"{_counted(len(unused), 'sound')} not used, such as {unused[0]!r}: no beatmap names it, and no folder "
+            f"{counted(len(unused), 'sound')} not used, such as {unused[0]!r}: no beatmap names it, and no folder "
             "around it is named as a component"
         )
     notes += [
-        f"{name}: {_counted(maps.total(), 'hit')} in {_counted(len(maps), 'beatmap')}, such as {_most(maps)!r}, left "
+        f"{name}: {counted(maps.total(), 'hit')} in {counted(len(maps), 'beatmap')}, such as {_most(maps)!r}, left "
         "out: not one of the components that are learned"
         for name, maps in _first(joined.unknown)
     ]
@@ -40,14 +41,14 @@ def notes_on(files: pd.DataFrame, found: Found, joined: Joined) -> list[str]:
     mended = [one for one in found.maps if one.mended]
     if mended:
         first = mended[0]
-        notes.append(f"{_counted(len(mended), 'beatmap')} mended, such as {first.entry.path!r}: {first.mended[0]}")
+        notes.append(f"{counted(len(mended), 'beatmap')} mended, such as {first.entry.path!r}: {first.mended[0]}")
     if joined.shared:
-        notes.append(f"{_counted(joined.shared, 'song')} with more than one beatmap: their hits are joined")
+        notes.append(f"{counted(joined.shared, 'song')} with more than one beatmap: their hits are joined")
     forced = [song for song in joined.songs if song.forced]
     if forced:
         first_song = forced[0]
         notes.append(
-            f"{_counted(len(forced), 'song')} used although their beatmaps are made for another sound, such as "
+            f"{counted(len(forced), 'song')} used although their beatmaps are made for another sound, such as "
             f"{first_song.audio!r}: {first_song.forced}"
         )
     return notes + _on_components(files)
@@ -78,7 +79,7 @@ def _on_components(files: pd.DataFrame) -> list[str]:
     """Which components are in too few songs to be divided."""
     kept = accepted(files)
     hits, songs = Counter(kept["label"]), songs_per_component(kept)
-    lone = [f"{name} ({_counted(hits[name], 'hit')})" for name in COMPONENTS if songs[name] == 1]
+    lone = [f"{name} ({counted(hits[name], 'hit')})" for name in COMPONENTS if songs[name] == 1]
     few = [name for name in COMPONENTS if songs[name] == 2]
     notes = []
     if lone:
@@ -98,7 +99,7 @@ def _left_out(counts: Mapping[str, int], what: str) -> list[str]:
         return []
     maps = Counter(counts)
     return [
-        f"{_counted(maps.total(), 'hit')} {what} left out, in {_counted(len(maps), 'beatmap')}, such as "
+        f"{counted(maps.total(), 'hit')} {what} left out, in {counted(len(maps), 'beatmap')}, such as "
         f"{_most(maps)!r} ({maps[_most(maps)]})"
     ]
 
@@ -109,7 +110,3 @@ def _first(unknown: Mapping[str, Counter[str]]) -> list[tuple[str, Counter[str]]
 
 def _most(maps: Counter[str]) -> str:
     return min(maps, key=lambda path: (-maps[path], path))
-
-
-def _counted(count: int, what: str) -> str:
-    return f"1 {what}" if count == 1 else f"{count} {what}s"

@@ -11,7 +11,7 @@ from ml.data.components import COMPONENTS
 from ml.studies import pictures
 from ml.studies.drums.events import AS_USED, EVENT_F1, event_rows
 from ml.studies.drums.report import judged_part, level_of_hits
-from ml.studies.pictures import new_figure, png
+from ml.studies.pictures import MARKS, macro_f1, new_figure, png
 from ml.studies.scores import Scores
 from ml.studies.standing import left_out
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ml.studies.results import Results
-
-MARKS = {"train": ("|", "tab:gray"), "validation": ("o", "tab:blue"), "test": ("D", "tab:orange")}
 
 
 def trial_pictures(tables: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
@@ -44,29 +42,11 @@ def confusion(table: pd.DataFrame, part: str | None = None) -> bytes:
 def leaderboard_pictures(results: Results) -> dict[str, bytes]:
     """Macro F1 of each trial, and each component's F1 in songs, of the best trial and of the heuristics."""
     scores, note = Scores(results), left_out(results.leaderboard)
-    found = {"macro F1 of each trial": _macro_f1(scores, note)}
+    found = {"macro F1 of each trial": macro_f1(scores, note, "macro F1 of single hits, %")}
     events = event_rows(results.ask("metrics"), str(scores.board.index[0]))
     if len(events):
         found["hits found in songs, best trial"] = _against_heuristics(events, note)
     return found
-
-
-def _macro_f1(scores: Scores, note: str) -> bytes:
-    """One line per trial; the distance from training to validation is what was learned by heart."""
-    trials = list(scores.board.index)
-    figure, axes = new_figure(6.4, 1.6 + 0.28 * len(trials))
-    for part, (mark, colour) in MARKS.items():
-        overall = scores.overall(part)
-        if "macro_f1" in overall:
-            axes.plot(100 * overall["macro_f1"], range(len(trials)), mark, color=colour, label=part)
-    axes.set_yticks(range(len(trials)), trials)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 102)
-    axes.set_xlabel("macro F1 of single hits, %")
-    axes.grid(axis="y", lw=0.3)
-    axes.legend(fontsize="small", loc="lower left")
-    axes.set_title(note, fontsize="small")
-    return png(figure)
 
 
 def _against_heuristics(events: pd.DataFrame, note: str) -> bytes:

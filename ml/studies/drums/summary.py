@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,12 +11,10 @@ from ml.studies.drums.events import EVENT_F1, HEURISTIC_F1, event_rows, of_compo
 from ml.studies.drums.report import counts_of, judged_part
 from ml.studies.scores import Scores
 from ml.studies.standing import left_out
+from ml.studies.words import counted, wrapped
 
 if TYPE_CHECKING:
     from ml.studies.results import Results
-
-WIDTH = 110
-"""Longest line."""
 
 MISTAKEN = 3
 """Confusions that are named."""
@@ -44,9 +41,7 @@ def summary(results: Results) -> str:
     lines += [*_best(scores, best), *_as_used(events, songs[songs["trial"] == best]), ""]
     lines += [*_by_component(table, part, bool(len(events))), *_left_out(results.inventory, table), ""]
     lines += [*_mistaken(own, part), *_against_default(scores, results.comparisons)]
-    lines += [
-        line for row in failed.head(5).itertuples() for line in _wrapped(f"Failed: {row.trial}: ", str(row.error))
-    ]
+    lines += [line for row in failed.head(5).itertuples() for line in wrapped(f"Failed: {row.trial}: ", str(row.error))]
     return "\n".join([*lines, "", *_next(table, events, best)])
 
 
@@ -109,8 +104,8 @@ def _as_used(events: pd.DataFrame, songs: pd.DataFrame) -> list[str]:
     if EVENT_F1 not in overall.index:
         return ["In whole songs: unknown; no hit could be compared."]
     own = overall.loc[EVENT_F1]
-    heard = _count(songs.loc[songs["part"] == part, "path"].nunique(), "song")
-    lines = _wrapped(
+    heard = counted(songs.loc[songs["part"] == part, "path"].nunique(), "song")
+    lines = wrapped(
         f"Whole songs ({part}, {heard}): ",
         f"F1 {_percent(own['value'])} % of the hits found within 50 ms{_sure(own['low'], own['high'])}; heuristics "
         f"without a model {_percent(overall['value'].get(HEURISTIC_F1))} %",
@@ -148,7 +143,7 @@ def _by_component(table: pd.DataFrame, part: str, with_songs: bool) -> list[str]
         if with_songs:
             said += f"{_percent(row['songs']):>8}{_percent(row['heuristics']):>12}"
         lines.append(
-            f"{name!s:<14}{said}   {_count(int(row['hits']), 'hit')} of {int(row['groups'])}{_missing(name, row)}"
+            f"{name!s:<14}{said}   {counted(int(row['hits']), 'hit')} of {int(row['groups'])}{_missing(name, row)}"
         )
     return [*lines, '  (of N: songs and sample packs; "unknown": no hit of it there)']
 
@@ -168,8 +163,8 @@ def _left_out(inventory: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     absent = [name for name in COMPONENTS if name in found.index and name not in table.index]
     if not absent:
         return []
-    counted = ", ".join(f"{name} ({_count(int(found.loc[name, 'files']), 'hit')})" for name in absent)
-    return _wrapped("Left out, because they are in fewer than two songs or packs: ", counted)
+    named = ", ".join(f"{name} ({counted(int(found.loc[name, 'files']), 'hit')})" for name in absent)
+    return wrapped("Left out, because they are in fewer than two songs or packs: ", named)
 
 
 def _mistaken(confusion: pd.DataFrame, part: str) -> list[str]:
@@ -188,7 +183,7 @@ def _mistaken(confusion: pd.DataFrame, part: str) -> list[str]:
         f"{actual} for {predicted}, {count} of {int(counts.loc[actual].sum())}"
         for count, actual, predicted in found[:MISTAKEN]
     )
-    return _wrapped(f"Most often mistaken ({part}): ", words)
+    return wrapped(f"Most often mistaken ({part}): ", words)
 
 
 def _against_default(scores: Scores, comparisons: pd.DataFrame) -> list[str]:
@@ -197,7 +192,7 @@ def _against_default(scores: Scores, comparisons: pd.DataFrame) -> list[str]:
     if base is None or base == best or not len(comparisons):
         return []
     rows = comparisons[(comparisons["trial"] == base) & (comparisons["against"] == best)]
-    return _wrapped(f"{base} against {best}: ", str(rows.iloc[0]["verdict"])) if len(rows) else []
+    return wrapped(f"{base} against {best}: ", str(rows.iloc[0]["verdict"])) if len(rows) else []
 
 
 def _next(table: pd.DataFrame, events: pd.DataFrame, best: str) -> list[str]:
@@ -209,7 +204,7 @@ def _next(table: pd.DataFrame, events: pd.DataFrame, best: str) -> list[str]:
     wanting = sorted({*short, *weak}, key=lambda name: (name not in weak, scored.fillna(0)[name]))
     if wanting:
         named = ", ".join(str(name) for name in wanting[:MISTAKEN])
-        lines += _wrapped(
+        lines += wrapped(
             "Next: ",
             f"collect more hits of {named}, from songs and kits that are not there yet: nocturne drums extract "
             "BEATMAP SONG; then nocturne run drums",
@@ -223,11 +218,3 @@ def _sure(low: Any, high: Any) -> str:
 
 def _percent(share: float | None) -> str:
     return "unknown" if share is None or pd.isna(share) else f"{100 * share:.1f}"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def _wrapped(head: str, text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * 6, break_on_hyphens=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml.studies.pictures import new_figure, png
+from ml.studies.pictures import macro_f1, new_figure, png
 from ml.studies.scores import Scores
 from ml.studies.standing import left_out
 
@@ -15,38 +15,15 @@ if TYPE_CHECKING:
 
     from ml.studies.results import Results
 
-MARKS = {"train": ("|", "tab:gray"), "validation": ("o", "tab:blue"), "test": ("D", "tab:orange")}
-
 
 def leaderboard_pictures(results: Results) -> dict[str, bytes]:
     """Macro F1 of each trial in every part, and F1 of each emotion on validation; the best trial on top."""
     scores, note = Scores(results), left_out(results.leaderboard)
-    pictures = {"macro F1 of each trial": _macro_f1(scores, note)}
+    pictures = {"macro F1 of each trial": macro_f1(scores, note, "macro F1, %")}
     by_emotion = scores.of_classes("validation", "f1")
     if by_emotion.shape[1]:
         pictures["F1 of each emotion"] = _heat_map(by_emotion, note)
     return pictures
-
-
-def _macro_f1(scores: Scores, note: str) -> bytes:
-    """One line per trial; the distance from training to validation is what was learned by heart."""
-    trials = list(scores.board.index)
-    figure, axes = new_figure(6.4, 1.6 + 0.28 * len(trials))
-    for part, (mark, colour) in MARKS.items():
-        overall = scores.overall(part)
-        if "macro_f1" in overall:
-            axes.plot(100 * overall["macro_f1"], range(len(trials)), mark, color=colour, label=part)
-    base, values = scores.baseline(), scores.overall("validation").get("macro_f1")
-    if base is not None and values is not None:
-        axes.axvline(100 * values[base], color="tab:blue", lw=0.8, ls=":", label=f"{base}, validation")
-    axes.set_yticks(range(len(trials)), trials)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 102)
-    axes.set_xlabel("macro F1, %")
-    axes.grid(axis="y", lw=0.3)
-    axes.legend(fontsize="small", loc="lower left")
-    axes.set_title(note, fontsize="small")
-    return png(figure)
 
 
 def _heat_map(by_emotion: pd.DataFrame, note: str) -> bytes:

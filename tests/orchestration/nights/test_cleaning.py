@@ -25,17 +25,12 @@ from orchestration.trials import run_trial
 from storage.artifacts import Shelf
 from storage.lab import Lab
 from storage.names import BadName
+from tests.orchestration.nights.made_up import look
 from tests.small_lab import nocturne, small_lab, write_yaml
 from tests.storage.processes import Other
 
 TRIALS = ("first", "second")
 LATER = dt.timedelta(hours=2)
-
-
-def _steps(bench: Bench) -> None:
-    data.take_inventory(bench, CONCERT, lambda share, words: None)
-    data.divide(bench, CONCERT)
-    data.build_features(bench, CONCERT, lambda share, words: None)
 
 
 def train(bench: Bench, name: str, forced_by: str | None = None) -> None:
@@ -46,7 +41,7 @@ def train(bench: Bench, name: str, forced_by: str | None = None) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
     """A lab with the answers of two trials, which are all that it has; tests take copies of it."""
     bench = small_lab(tmp_path_factory.mktemp("cleaning") / "lab", corpus)
-    _steps(bench)
+    look(bench, CONCERT)
     for seed, name in enumerate(TRIALS):
         write_yaml(bench.lab.experiments("concert") / f"{name}.yaml", {"seed": seed})
         train(bench, name)
@@ -389,7 +384,6 @@ def test_a_budget_takes_first_what_nobody_needs_then_what_only_more_epochs_would
 ) -> None:
     for name, hours in (("older", 9), ("newer", 3)):
         _state(lab, "first", name, family="gone")
-        lab.shelf("states", {"study": "concert"})
         manifest = lab.shelf("states").folder / name / "manifest.json"
         (manifest.parent / "files" / "weights").write_bytes(b"w" * 100_000)
         then = manifest.stat().st_mtime - 3600 * hours

@@ -13,7 +13,7 @@ import pytest
 
 from ml.config import ConfigError
 from orchestration.lease import machine_lease
-from orchestration.nights.guards import disk_problem, gpu_problem, holdup, room_bytes
+from orchestration.nights.guards import disk_problem, gpu_problem, holdup
 from orchestration.nights.lab_nights import NightsOfLab, nights_of_lab
 from orchestration.plan import free_bytes
 from orchestration.resources import Bench
@@ -128,11 +128,11 @@ def test_a_lab_without_a_gpu_asks_nobody(bench: Bench, holds: Holds, other: Call
 
 def test_a_nearly_full_disk_holds_a_night_up_and_says_what_to_do(bench: Bench) -> None:
     free = free_bytes(bench.lab.root)
-    assert disk_problem(bench) == "" and abs(room_bytes(bench) - free) < 2e9
+    assert disk_problem(bench) == ""
     write_yaml(bench.lab.nights_file, {"keep_free_gb": free / 1e9 * 2})
     said = disk_problem(bench)
     assert "are to stay free" in said and "nocturne clean" in said and str(bench.lab.nights_file) in said
-    assert room_bytes(bench) == 0 and holdup(bench) == said
+    assert holdup(bench) == said
 
 
 def test_nights_yaml_is_read_strictly_and_may_be_missing(bench: Bench) -> None:

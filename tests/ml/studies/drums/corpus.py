@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.ml.data.maps import RATE, said
 from tests.ml.data.sounds import noise, write
-
-RATE = 8000
 
 
 def sound(path: Path, seconds: float = 1.0, *, like: str = "") -> Path:
@@ -24,19 +23,12 @@ def sound(path: Path, seconds: float = 1.0, *, like: str = "") -> Path:
 def beatmap(path: Path, audio: str, hits: Sequence[tuple[int, str]], **changed: Any) -> Path:
     """A map of an audio in its folder; `changed` replaces what it says of the audio (hash, duration, …)."""
     there = path.parent / audio
-    facts = {"filename": audio, "hash": "", "duration": 0, "sampleRate": RATE}
+    facts = {"filename": audio}
     if there.is_file():
         facts["hash"] = f"sha256:{hashlib.sha256(there.read_bytes()).hexdigest()}"
-    said = {
-        "version": "1.0.0",
-        "metadata": {"title": "t", "artist": "a", "creator": "c", "difficulty": 1.0, "beatmapId": "b"},
-        "audio": facts | changed,
-        "timing": {"bpm": 120.0, "offset": 0, "timeSignature": "4/4"},
-        "drumKit": {"components": sorted({component for _, component in hits}) or ["kick"]},
-        "hitObjects": [{"time": ms, "component": component, "velocity": 0.5} for ms, component in hits],
-    }
+    told = said(hits, **(facts | changed)) | {"drumKit": {"components": sorted({name for _, name in hits}) or ["kick"]}}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(said), encoding="utf-8")
+    path.write_text(json.dumps(told), encoding="utf-8")
     return path
 
 
