@@ -7,7 +7,9 @@ first. It uses parts of Dagster that are not public; the version is pinned and a
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -94,6 +96,22 @@ def reap(instance: dg.DagsterInstance, others_first: float = 0.0) -> list[Reaped
             instance.report_run_failed(fresh, sentence)
         reaped.append(Reaped(run.run_id, run.job_name, fresh.status.value, sentence))
     return reaped
+
+
+def ask_to_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Interrupts the process that executes the run, as Ctrl+C would; then it reports its run as canceled itself.
+
+    Not by way of the server that started it, where that can be done without: while it passes the word on, it waits
+    until the process has taken it, and starts nothing else. One that stands still never does.
+    """
+    if os.name != "posix":  # there is no interrupt for a process without a terminal
+        instance.run_launcher.terminate(run.run_id)
+        return
+    instance.report_run_canceling(run)
+    process = process_of(instance, run)
+    if process is not None and _lives(process):
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(process.pid).send_signal(signal.SIGINT)
 
 
 def kill_process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:

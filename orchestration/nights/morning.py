@@ -13,7 +13,7 @@ from dagster._core.errors import DagsterUserCodeProcessError, DagsterUserCodeUnr
 
 from orchestration.nights import marks
 from orchestration.nights.runs import NightRun, unfinished_runs
-from orchestration.reaper import kill_process_of
+from orchestration.reaper import ask_to_end, kill_process_of
 
 
 def end_nights(instance: dg.DagsterInstance, now: dt.datetime) -> list[str]:
@@ -40,7 +40,7 @@ def _end(instance: dg.DagsterInstance, found: NightRun, now: dt.datetime) -> str
     if late >= 0 and run.status != dg.DagsterRunStatus.CANCELING:
         instance.add_run_tags(run.run_id, {marks.WITHDRAWN: "true"})
         try:
-            instance.run_launcher.terminate(run.run_id)
+            ask_to_end(instance, run)
         except (DagsterUserCodeUnreachableError, DagsterUserCodeProcessError) as problem:
             return f"run {run.run_id[:8]} cannot be asked to end ({problem}); it is killed after another grace"
         return f"run {run.run_id[:8]} is asked to end: the grace of the morning is over"

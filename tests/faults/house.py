@@ -32,9 +32,9 @@ from orchestration.up import run_up
 sys.exit(run_up(Path(sys.argv[1]), int(sys.argv[2]), "tests.faults.definitions"))
 """
 MODE = "hour"
-STARTS, MINUTES, GRACE = dt.time(17, 0, 1), 20, 8.0
-"""When the nights begin by the clock of the handles (no full minute, so that no schedule is waited for), how many
-minutes they have, and the seconds of grace after the bell."""
+STARTS, GRACE = dt.time(17, 0, 1), 8.0
+"""When the nights begin by the clock of the handles (no full minute, so that no schedule is waited for), and the
+seconds of grace after the bell."""
 HOUR = dt.timedelta(hours=1)
 
 
@@ -59,6 +59,8 @@ class House:
     epochs: int = 4
     attempts: int = 5
     grace: float = GRACE
+    length: dt.timedelta = dt.timedelta(minutes=20)
+    """From the beginning of a night to its bell."""
     port: int = field(default_factory=free_port)
     up: Any = None
     evening: dt.date = field(default_factory=lambda: dt.datetime.now(dt.UTC).date())
@@ -84,19 +86,25 @@ class House:
     # --- nights ----------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        ends = (dt.datetime.combine(self.evening, STARTS) + dt.timedelta(minutes=MINUTES)).time()
-        night = {
-            "starts": f"{STARTS:%H:%M:%S}",
-            "ends": f"{ends:%H:%M:%S}",
-            "timezone": "UTC",
-            "mode": MODE,
-            "attempts": self.attempts,
-            "grace_seconds": self.grace,
-        }
         window = {"seconds": 2.97, "hop_seconds": 0.7}  # many windows: an epoch takes a while
         training = {"epochs": self.epochs, "batch": 16, "learning_rate": 1e-3}
-        said = {"night": night, "trials_per_run": 2, "trial": {"window": window, "training": training}}
+        said = {
+            "night": self.hours() | {"mode": MODE},
+            "trials_per_run": 2,
+            "trial": {"window": window, "training": training},
+        }
         write_yaml(self.bench.lab.studies_file, {"concert": merge(TINY, said)})
+
+    def hours(self) -> dict[str, Any]:
+        """A study's nights, as its settings say them."""
+        ends = (dt.datetime.combine(self.evening, STARTS) + self.length).time()
+        begins_and_ends = {"starts": f"{STARTS:%H:%M:%S}", "ends": f"{ends:%H:%M:%S}", "timezone": "UTC"}
+        return begins_and_ends | {"attempts": self.attempts, "grace_seconds": self.grace}
+
+    @property
+    def bell(self) -> dt.datetime:
+        """When the clock on the wall shows the end of this night."""
+        return dt.datetime.combine(self.evening, STARTS, dt.UTC) + self.length
 
     def next_evening(self, before_seconds: float = 2.0) -> None:
         """So long before the next night begins, by the clock on the wall."""
@@ -112,10 +120,14 @@ class House:
 
     def ring(self) -> None:
         """It is the moment of the bell."""
-        self.set_clock(dt.datetime.combine(self.evening, STARTS, dt.UTC) + dt.timedelta(minutes=MINUTES))
+        self.set_clock(self.bell)
 
     def set_clock(self, shows: dt.datetime) -> None:
         self._offset((shows - dt.datetime.now(dt.UTC)).total_seconds())
+
+    def clock(self) -> dt.datetime:
+        """What the clock on the wall shows."""
+        return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=float((self.handles / "clock").read_text()))
 
     def move_clock(self, by: dt.timedelta) -> None:
         self._offset(float((self.handles / "clock").read_text()) + by.total_seconds())

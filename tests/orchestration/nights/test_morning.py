@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,6 +84,26 @@ def test_what_waits_is_withdrawn_at_the_bell_and_what_works_has_its_grace(instan
         assert deaf.wait(5) == -9
     assert status(instance, works) == DagsterRunStatus.CANCELED, "nobody wants it retried"
     assert end_nights(instance, at(60)) == [] and reap(instance) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("stands_still", [False, True])
+def test_what_works_is_interrupted_itself_and_nobody_waits_for_one_that_stands_still(
+    instance: dg.DagsterInstance, stands_still: bool
+) -> None:
+    listens = "import time; print('listens', flush=True); time.sleep(60)"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, "-c", listens], text=True, **pipes) as process:
+        assert process.stdout is not None and process.stdout.readline() == "listens\n"
+        works = a_run(instance, DagsterRunStatus.STARTED, process.pid)
+        if stands_still:
+            process.send_signal(signal.SIGSTOP)
+        assert "is asked to end" in end_nights(instance, at(11))[0]
+        assert status(instance, works) == DagsterRunStatus.CANCELING
+        if stands_still:
+            assert process.poll() is None
+            assert f"process {process.pid} was killed" in end_nights(instance, at(21))[0]
+        assert process.wait(10) == (-signal.SIGKILL if stands_still else -signal.SIGINT)
 
 
 def test_a_run_of_no_night_is_left_alone(instance: dg.DagsterInstance) -> None:
