@@ -129,8 +129,7 @@ class Bench:
             )
         settings = self.settings(study)
         # As it was divided: an inventory that was taken since changes nothing in the middle of a night.
-        fingerprint_then = str(split.account.get("data_fingerprint") or study.data_fingerprint(files, parts))
-        return StudyData(files, parts, fingerprint_then, study.features_key(parts, settings))
+        return StudyData(files, parts, split.account["data_fingerprint"], study.features_key(parts, settings))
 
     def machine_is_known(self) -> bool:
         """Whether it was ever found out what computes in this lab; finding out uses it."""

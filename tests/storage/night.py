@@ -170,7 +170,7 @@ def write_night(lab: Lab, strengths: Sequence[float] = STRENGTHS) -> Records:
     files = files_table()
     splits = splits_table(files)
     records.note(STUDY, "inventory", {"fingerprint": "i1"}, {"files": files})
-    records.note(STUDY, "split", {"fingerprint": "s1"}, {"splits": splits})
+    records.note(STUDY, "split", {"fingerprint": "s1", "data_fingerprint": "d1"}, {"splits": splits})
     windows = splits.groupby(["part", "label"]).size().rename("windows").reset_index()
     windows = windows.rename(columns={"label": "class"}).assign(windows=lambda frame: frame["windows"] * 25)
     records.note(STUDY, "features", {"fingerprint": "k1"}, {"window_counts": windows})
@@ -234,7 +234,7 @@ def write_experiments(lab: Lab, study: str = "emotion") -> Records:
     kept = files[files["state"] != "rejected"]
     part = np.where(kept["group"] == "p0", "validation", "train")
     splits = kept[["path", "label", "group", "content_hash"]].assign(part=part)
-    records.note(study, "split", {"fingerprint": "s1"}, {"splits": splits})
+    records.note(study, "split", {"fingerprint": "s1", "data_fingerprint": "d1"}, {"splits": splits})
     for number, (trial, changes) in enumerate(EXPERIMENTS.items()):
         said = {
             "config": {

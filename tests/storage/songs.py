@@ -38,7 +38,7 @@ def write_songs(lab: Lab) -> Records:
     records.note(STUDY, "inventory", {"fingerprint": "i1"}, {"files": files})
     parts = files["group"].map(SONGS).fillna("train")
     splits = files[["path", "label", "group", "content_hash"]].assign(part=parts)
-    records.note(STUDY, "split", {"fingerprint": "s1"}, {"splits": splits})
+    records.note(STUDY, "split", {"fingerprint": "s1", "data_fingerprint": "d1"}, {"splits": splits})
     for trial, (hits, songs) in TRIALS.items():
         said = {"selection_metric": "validation_event_f1", "selection_value": songs, "remarks": []}
         with records.begin(STUDY, trial, "run-3") as attempt:
