@@ -32,7 +32,7 @@ def machine_lease(
 
     False where `give_up` became true while it waited: then the machine is still another's.
     """
-    holder = lab.locks / "machine.holder.json"
+    holder = lab.machine_holder_file
     lock = FileLock(lab.locks / "machine.lock")
     try:
         lock.acquire(timeout=0)

@@ -81,6 +81,11 @@ class Lab:
         return self.root / "locks"
 
     @property
+    def machine_holder_file(self) -> Path:
+        """Who has the machine now, or had it last."""
+        return self.locks / "machine.holder.json"
+
+    @property
     def sources_file(self) -> Path:
         return self.root / "sources.yaml"
 

@@ -75,7 +75,7 @@ def _computes_on_a_gpu(bench: Bench) -> bool:
 def _lent_to(bench: Bench) -> int | None:
     """The process that has the machine of the lab; the one that had it last, while that lives."""
     with suppress(FileNotFoundError, durable.Damaged, psutil.Error):
-        said = durable.read_sealed(bench.lab.locks / "machine.holder.json")
+        said = durable.read_sealed(bench.lab.machine_holder_file)
         since = dt.datetime.fromisoformat(said["since"]).timestamp()
         if psutil.Process(said["pid"]).create_time() <= since + CLOCK_SECONDS:  # ids are given again
             return int(said["pid"])

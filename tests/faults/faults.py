@@ -18,6 +18,7 @@ import psutil
 from orchestration.up import ALREADY_UP, PART_DIED
 from tests.faults.house import HOUR, House
 from tests.orchestration.servers import kill, press_ctrl_c, start_python, wait_until
+from tests.small_lab import write_yaml
 
 SHELL = """
 import duckdb, sys
@@ -223,6 +224,20 @@ def hang(night: Night) -> None:
     night.house.next_evening()
 
 
+def still(night: Night) -> None:
+    """What trains stands still in the middle of the night; it is noticed, killed and tried again."""
+    nights = night.house.bench.lab.nights_file
+    before = nights.read_text(encoding="utf-8")
+    night.until_the_end.callback(nights.write_text, before, encoding="utf-8")
+    write_yaml(nights, {"keep_free_gb": 0.0, "standstill_minutes": STILL_MINUTES})
+    pid = night.in_an_epoch()
+    os.kill(pid, signal.SIGSTOP)
+    process = psutil.Process(pid)
+    wait_until(lambda: _gone(process), 180, f"process {pid} is ended in the night\n{night.house.said()[-2000:]}")
+    night.killed += 1
+    nights.write_text(before, encoding="utf-8")
+
+
 def _gone(process: psutil.Process) -> bool:
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
@@ -236,12 +251,28 @@ def calm(night: Night) -> None:
 
 FAULTS: dict[str, Fault] = {
     fault.__name__: fault
-    for fault in (step, worker, daemon, everything, source, disk, shell, clock, twice, poison, hang, parts, ctrl_c)
+    for fault in (
+        step,
+        worker,
+        daemon,
+        everything,
+        source,
+        disk,
+        shell,
+        clock,
+        twice,
+        poison,
+        hang,
+        still,
+        parts,
+        ctrl_c,
+    )
 }
 BEFORE_THE_NIGHT = frozenset({"twice", "poison"})
-ONCE_A_NIGHT = BEFORE_THE_NIGHT | {"source", "hang"}
+ONCE_A_NIGHT = BEFORE_THE_NIGHT | {"source", "hang", "still"}
 ON_A_DISK_OF_ITS_OWN = frozenset({"disk"})
 DISK_MIB = 300
+STILL_MINUTES = 0.25
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class Night:
 
     def worker(self, trial: str) -> int | None:
         """The process that is at the trial now."""
-        holder = self.bench.lab.locks / "machine.holder.json"
+        holder = self.bench.lab.machine_holder_file
         if not self.bench.records.is_running("concert", trial) or not holder.is_file():
             return None
         said = durable.read_sealed(holder)

@@ -102,10 +102,10 @@ def test_who_was_lent_the_machine_is_no_stranger_while_it_lives(bench: Bench, ho
     pid = other(None)
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     holder = {"what": "a trial", "pid": pid, "since": now}
-    durable.write_sealed(bench.lab.locks / "machine.holder.json", holder)
+    durable.write_sealed(bench.lab.machine_holder_file, holder)
     holds((pid, "python", "6000"))
     assert gpu_problem(bench) == ""
-    durable.write_sealed(bench.lab.locks / "machine.holder.json", holder | {"since": "2020-01-01T00:00:00+00:00"})
+    durable.write_sealed(bench.lab.machine_holder_file, holder | {"since": "2020-01-01T00:00:00+00:00"})
     assert "python" in gpu_problem(bench), "the id was given again"
 
 
@@ -114,7 +114,7 @@ def test_the_lease_notes_what_the_guard_reads(bench: Bench, holds: Holds) -> Non
 
     cpu = Machine(device="cpu", precision="fp32", threads=1, name="a processor", bf16=False)
     with machine_lease(bench.lab, cpu, "a trial", print):
-        said = durable.read_sealed(bench.lab.locks / "machine.holder.json")
+        said = durable.read_sealed(bench.lab.machine_holder_file)
     assert said["pid"] == os.getpid() and dt.datetime.fromisoformat(said["since"]).tzinfo is not None
 
 

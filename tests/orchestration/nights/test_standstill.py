@@ -1,0 +1,107 @@
+"""A run of a night that computes nothing is ended; one that works, or waits for the machine, is left alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+
+from ml.studies.night import NightConfig
+from orchestration.instance_home import prepare_instance
+from orchestration.nights import marks
+from orchestration.nights.standstill import Standstill
+from orchestration.nights.window import Night
+from storage import durable
+from storage.lab import Lab
+from tests.orchestration.tiny_definitions import defs
+
+NOW = dt.datetime.now(dt.UTC)
+NIGHT = Night("study", "2026-11-21", NOW - dt.timedelta(hours=1), NOW + dt.timedelta(hours=1))
+STANDS = "import time; print('there', flush=True); time.sleep(120)"
+WORKS = "print('there', flush=True)\nwhile True: pass"
+PATIENCE = 60.0
+
+
+class House:
+    """Runs of real processes, looked at as if minutes had gone by."""
+
+    def __init__(self, instance: dg.DagsterInstance, lab: Lab, stack: ExitStack) -> None:
+        self.instance, self.lab, self._stack = instance, lab, stack
+        self.seconds = 0.0
+        self._standstill = Standstill(clock=lambda: self.seconds)
+
+    def run(self, code: str, tags: dict[str, str] | None = None) -> tuple[str, subprocess.Popen[str]]:
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        self._stack.callback(process.wait)
+        self._stack.callback(process.kill)
+        assert process.stdout is not None and process.stdout.readline() == "there\n"
+        tags = marks.marks(NIGHT, NightConfig(), marks.TRIALS) if tags is None else tags
+        job, status = defs.resolve_job_def("quick_job"), DagsterRunStatus.STARTED
+        made = self.instance.create_run_for_job(job, status=status, tags=tags)
+        self.instance.report_engine_event(f"Started process for run (pid: {process.pid}).", made)
+        return made.run_id, process
+
+    def has_machine(self, pid: int) -> None:
+        self.lab.locks.mkdir(parents=True, exist_ok=True)
+        durable.write_sealed(self.lab.machine_holder_file, {"what": "a trial", "pid": pid})
+
+    def look(self, seconds: float) -> list[str]:
+        """So many seconds later."""
+        self.seconds += seconds
+        return self._standstill.ends(self.instance, self.lab, PATIENCE)
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    monkeypatch.setenv("DAGSTER_HOME", "is set by prepare_instance")
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "is set by prepare_instance")
+    prepare_instance(tmp_path / "dagster")
+    with ExitStack() as stack:
+        yield House(stack.enter_context(dg.DagsterInstance.get()), Lab.open(tmp_path / "lab"), stack)
+
+
+def test_a_process_that_computes_nothing_is_killed_and_the_run_says_why(house: House) -> None:
+    run, process = house.run(STANDS)
+    assert house.look(0) == [] and house.look(59) == []
+    (said,) = house.look(2)
+    assert said.startswith(f"run {run[:8]} stood still for 60 seconds") and f"process {process.pid} was killed" in said
+    assert process.wait(10) != 0
+    told = [entry.message for entry in house.instance.all_logs(run)]
+    assert any("It is killed and tried again" in words for words in told)
+    assert house.look(120) == [], "it is gone"
+
+
+def test_one_that_computes_is_left_alone_however_little_it_says(house: House) -> None:
+    _, process = house.run(WORKS)
+    for _ in range(4):
+        time.sleep(1.0)  # of this it computes more than a hundredth of a minute
+        assert house.look(50) == []
+    assert process.poll() is None
+
+
+def test_one_that_waits_for_the_machine_is_left_alone_until_it_has_it(house: House) -> None:
+    _, process = house.run(STANDS)
+    house.has_machine(os.getpid())
+    assert [house.look(100) for _ in range(3)] == [[], [], []]
+    house.has_machine(process.pid)
+    assert house.look(1) == [], "from now on it is looked at"
+    assert len(house.look(61)) == 1
+
+
+def test_a_run_of_no_night_and_a_run_without_a_process_are_left_alone(house: House) -> None:
+    _, process = house.run(STANDS, tags={})
+    house.instance.create_run_for_job(
+        defs.resolve_job_def("quick_job"),
+        status=DagsterRunStatus.STARTED,
+        tags=marks.marks(NIGHT, NightConfig(), marks.DATA),
+    )
+    assert house.look(0) == [] and house.look(1000) == [] and process.poll() is None
