@@ -29,7 +29,7 @@ class NightsOfLab(Config):
     gpu_spares_mib: int = Field(default=1024, ge=0)
     """MiB of GPU memory that another program may hold without a night waiting for it: a desktop, a browser."""
     standstill_minutes: float = Field(default=30.0, gt=0)
-    """Minutes; a run of a night that computes nothing for so long, as on a drive that hangs, is killed and tried again."""
+    """A run of a night that computes nothing for so long, as on a drive that hangs, is killed and tried again."""
 
     @property
     def keep_free_bytes(self) -> int:

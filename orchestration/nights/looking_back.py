@@ -180,7 +180,7 @@ def _tried(bench: Bench, study: str, trial: str, evening: Evening, now: dt.datet
     outcome = spans[-1].outcome
     why = "" if outcome == "finished" else str(account.get("error") or "").split("\n")[0]
     if outcome == DIED:
-        why = "it ended without a word: killed, out of memory, or the power went"
+        why = "it ended without a word: killed, out of memory, stood still for long, or the power went"
     return Tried(
         trial,
         outcome,
