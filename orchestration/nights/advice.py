@@ -37,21 +37,27 @@ def of_the_house(facts: Sequence[Fact], runs: Runs | None) -> list[Advice]:
 
 def of_the_night(held: Sequence[Holdup], evening: Evening) -> list[Advice]:
     """What held the nights up for most of their time."""
-    whole = (evening.ends - evening.begins).total_seconds()
     found = []
     for one in held:
-        if (one.until - one.since).total_seconds() > whole / 2:
+        if one.takes_most_of(evening):
             times = f"from {evening.shown(one.since)} to {evening.shown(one.until)}"
             found.append(Advice(f"{one.whose or 'all studies'}: held up {times}", one.said))
     return found
 
 
 def of_a_study(
-    study: Study, tried: Sequence[Tried], bad: BadFiles, upcoming: StudyPlan | None, source_problem: str
+    study: Study,
+    tried: Sequence[Tried],
+    bad: BadFiles,
+    upcoming: StudyPlan | None,
+    source_problem: str,
+    settings_problem: str = "",
 ) -> list[Advice]:
     """What one study needs."""
     name = study.name
     found = []
+    if settings_problem:
+        found.append(Advice(f"{name}: its settings cannot be read", settings_problem))
     if source_problem:
         found.append(Advice(f"{name}: its source cannot be seen", source_problem))
     for outcome, what, how in (

@@ -149,7 +149,9 @@ def advance(
             if isinstance(found, OnGoing) and bench.source_or_none(study) is None:
                 found = "no source folder is set (its schedule says how)"
             step = found if isinstance(found, str) else _left_to_schedule(found, now) or prepare(bench, found, now)
-        except (ConfigError, NotReady) as problem:
+        except ConfigError as problem:
+            step = f"its settings cannot be read: {problem}"
+        except NotReady as problem:
             step = str(problem)
         if isinstance(step, dg.RunRequest):
             requests.append(step)

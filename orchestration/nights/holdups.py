@@ -24,6 +24,7 @@ HOLDUPS = (
     "no such folder",
     "could not be prepared",
     "was ended by a person",
+    "its settings cannot be read",
 )
 """Words by which a sentence of the sensor says that a night waits for something."""
 
@@ -46,6 +47,10 @@ class Holdup:
     said: str
     since: dt.datetime
     until: dt.datetime
+
+    def takes_most_of(self, evening: Evening) -> bool:
+        """Did it hold the nights of the evening up for more than half of their time?"""
+        return self.until - self.since > (evening.ends - evening.begins) / 2
 
 
 def holdups(instance: dg.DagsterInstance, evening: Evening, now: dt.datetime, studies: Sequence[Study]) -> list[Holdup]:

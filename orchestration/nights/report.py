@@ -126,11 +126,23 @@ class Report:
         return {name: outcomes[name] for name in OUTCOMES if outcomes[name]}
 
     @property
+    def _why_nothing(self) -> str:
+        """Why no trial was begun, as far as the looks of the night tell."""
+        held = [one for one in self.holdups if one.takes_most_of(self.evening)]
+        if not held:
+            return "there was nothing left to do, or nothing could be begun"
+        first = next((one for one in held if one.whose), held[0])
+        others = sorted({one.whose for one in held} - {first.whose, ""})
+        # What to do about it is told below, in full.
+        said = f"{first.whose}: {first.said}".removeprefix(": ").partition("; ")[0].replace("`", "")
+        return f"{said} (held up too: {', '.join(others)})" if others else said
+
+    @property
     def headline(self) -> str:
         """The night in a sentence."""
         number = len(self.tried)
         if not number:
-            return "Nothing was trained: there was nothing left to do, or nothing could be begun."
+            return f"Nothing was trained: {self._why_nothing}."
         said = [f"{amount} {OUTCOMES[name]}" for name, amount in self.outcomes.items()]
         if len(self.outcomes) == 1 and number == 1:
             return f"The one trial that ran {VERBS.get(self.tried[0].outcome, said[0].partition(' ')[2])}."
@@ -155,11 +167,11 @@ def collect(
     told, silent = [], []
     for study in studies:
         tried = tried_in(bench, study, evening, now)
-        missing = _not_set_up(bench, study)
+        missing, unread = _not_set_up(bench, study)
         if missing and not tried:
             silent.append((study.name, missing))
         else:
-            told.append(_of_study(bench, study, tried, plans.get(study.name), missing))
+            told.append(_of_study(bench, study, tried, plans.get(study.name), missing, unread))
     runs: Runs | None = runs_in(instance, evening, now) if instance is not None else None
     found = facts(bench, runs, [one for study in told for one in study.tried], now)
     held = holdups(instance, evening, now, studies) if instance is not None else []
@@ -172,7 +184,12 @@ def collect(
 
 
 def _of_study(
-    bench: Bench, study: Study, tried: list[Tried], upcoming: StudyPlan | None, source_problem: str
+    bench: Bench,
+    study: Study,
+    tried: list[Tried],
+    upcoming: StudyPlan | None,
+    source_problem: str,
+    settings_problem: str,
 ) -> OfStudy:
     known, problem, notes = None, "", []
     new = {one.trial for one in tried if any(span.outcome == "finished" for span in one.spans)}
@@ -186,7 +203,8 @@ def _of_study(
             notes = confounds(bench, study, todo)
     except Exception as trouble:
         notes = [f"what its next night cannot find out is unknown: {sentence(trouble)}"]
-    advice = of_a_study(study, tried, bad, upcoming, source_problem or _source_is_gone(bench, study))
+    gone = source_problem or ("" if settings_problem else _source_is_gone(bench, study))
+    advice = of_a_study(study, tried, bad, upcoming, gone, settings_problem)
     return OfStudy(study, tried, known, problem, bad, upcoming, notes, advice)
 
 
@@ -204,14 +222,16 @@ def _bad_files(bench: Bench, study: Study) -> BadFiles:
         return BadFiles()
 
 
-def _not_set_up(bench: Bench, study: Study) -> str:
-    """Why the study cannot run at all, or ""."""
+def _not_set_up(bench: Bench, study: Study) -> tuple[str, str]:
+    """Why the study has no source, and what is wrong with its settings; "" and "" where it can run."""
     try:
         bench.source(study)
         bench.settings(study)
-    except (NotReady, ConfigError) as problem:
-        return str(problem)
-    return ""
+    except NotReady as problem:
+        return str(problem), ""
+    except ConfigError as problem:
+        return "", str(problem)
+    return "", ""
 
 
 def _source_is_gone(bench: Bench, study: Study) -> str:

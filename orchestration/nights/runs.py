@@ -87,13 +87,13 @@ def unfinished_runs(instance: dg.DagsterInstance) -> list[NightRun]:
     return [one for one in found if marks.NIGHT in one.run.tags]
 
 
-def newest_runs(instance: dg.DagsterInstance, part: str, count: int) -> list[NightRun]:
-    """The newest runs that do this part of a night, oldest first."""
-    return _found(instance, dg.RunsFilter(tags={marks.PART: part}), count)
+def runs_since(instance: dg.DagsterInstance, part: str, since: dt.datetime) -> list[NightRun]:
+    """The runs that do this part of a night and were made since then (as recorded), oldest first."""
+    return _found(instance, dg.RunsFilter(tags={marks.PART: part}, created_after=since))
 
 
-def _found(instance: dg.DagsterInstance, filters: dg.RunsFilter, count: int | None = None) -> list[NightRun]:
+def _found(instance: dg.DagsterInstance, filters: dg.RunsFilter) -> list[NightRun]:
     return [
         NightRun(record.dagster_run, dt.datetime.fromtimestamp(record.end_time, dt.UTC) if record.end_time else None)
-        for record in reversed(instance.get_run_records(filters=filters, limit=count))
+        for record in reversed(instance.get_run_records(filters=filters))
     ]

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from ml.config import ConfigError
+from ml.studies.night import NightConfig
 from ml.studies.study import Study
 from orchestration.nights import clock, marks
 from orchestration.nights.choosing import Known
 from orchestration.nights.driving import Step, advance, begin
+from orchestration.nights.lab_nights import nights_of_lab
 from orchestration.nights.morning import end_nights
-from orchestration.nights.reporting import REPORT_JOB, report_request
+from orchestration.nights.reporting import REPORT_JOB, Bells, looked_after, report_request
+from orchestration.nights.standstill import Standstill
 from orchestration.reaper import reap
 from orchestration.resources import Bench
 
@@ -60,6 +65,8 @@ def nights_sensor(studies: Sequence[Study], bench: Bench, report: dg.AssetsDefin
     jobs = [night_job(study, part) for study in studies for part in _NOUNS]
     if report is not None:
         jobs.append(dg.define_asset_job(REPORT_JOB, dg.AssetSelection.assets(report), description="The morning."))
+    hours: dict[str, NightConfig] = {}
+    standstill = Standstill()
 
     @dg.sensor(
         name="nights",
@@ -70,16 +77,18 @@ def nights_sensor(studies: Sequence[Study], bench: Bench, report: dg.AssetsDefin
     )
     def nights(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now, instance = clock.now(), context.instance
-        ended = [*_reaped(instance), *end_nights(instance, now)]
-        step = advance(bench, instance, now, studies, at_rest=_at_rest(context.cursor, now), known=_loaded(context))
-        due = report_request(bench, instance, now, studies) if report is not None else None
+        ended = [*_reaped(instance), *end_nights(instance, now), *_stands_still(standstill, instance, bench)]
+        said = json.loads(context.cursor) if context.cursor else {}
+        bells = looked_after(bench, studies, now, _bells(said), hours)
+        step = advance(bench, instance, now, studies, at_rest=_at_rest(said, now), known=_loaded(context))
+        due = report_request(bench, instance, now, studies, bells) if report is not None else None
         requests = [*step.requests, *([due] if due else [])]
-        for said in ended:
-            context.log.info(said)
+        for words in ended:
+            context.log.info(words)
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else "; ".join([*ended, *step.sentences]),
-            cursor=_cursor(step, context.cursor, now),
+            cursor=json.dumps(said | _rest(step, now) | {"bells": {day: at.isoformat() for day, at in bells.items()}}),
         )
 
     return nights
@@ -90,6 +99,14 @@ def _reaped(instance: dg.DagsterInstance) -> list[str]:
     had started them was gone, nobody could say it."""
     gone = reap(instance, others_first=WITNESS_SECONDS)
     return [f"run {one.run_id[:8]} ({one.job}) was {one.was}: {one.sentence}" for one in gone]
+
+
+def _stands_still(standstill: Standstill, instance: dg.DagsterInstance, bench: Bench) -> list[str]:
+    try:
+        rules = nights_of_lab(bench.lab)
+    except ConfigError:  # said as the plan is made; what works is let be meanwhile
+        return []
+    return standstill.ends(instance, bench.lab, 60 * rules.standstill_minutes)
 
 
 def _loaded(context: dg.SensorEvaluationContext) -> Known:
@@ -108,16 +125,19 @@ def _loaded(context: dg.SensorEvaluationContext) -> Known:
     return known
 
 
-def _cursor(step: Step, before: str | None, now: dt.datetime) -> str | None:
-    """Which studies are at rest, and until when."""
-    if step.rest_seconds == 0.0:  # not planned anew
-        return before
+def _rest(step: Step, now: dt.datetime) -> dict[str, Any]:
+    """Which studies are at rest, and until when; nothing where that was not planned anew."""
+    if step.rest_seconds == 0.0:
+        return {}
     until = now + dt.timedelta(seconds=step.rest_seconds)
-    return json.dumps({"at_rest": sorted(step.at_rest), "until": until.isoformat()})
+    return {"at_rest": sorted(step.at_rest), "until": until.isoformat()}
 
 
-def _at_rest(cursor: str | None, now: dt.datetime) -> frozenset[str]:
-    said = json.loads(cursor) if cursor else {}
-    if not said or now >= dt.datetime.fromisoformat(said["until"]):
+def _at_rest(said: Mapping[str, Any], now: dt.datetime) -> frozenset[str]:
+    if "until" not in said or now >= dt.datetime.fromisoformat(said["until"]):
         return frozenset()
     return frozenset(said["at_rest"])
+
+
+def _bells(said: Mapping[str, Any]) -> Bells:
+    return {evening: dt.datetime.fromisoformat(rings) for evening, rings in said.get("bells", {}).items()}

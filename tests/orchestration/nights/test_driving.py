@@ -19,8 +19,6 @@ from orchestration import data
 from orchestration.instance_home import prepare_instance
 from orchestration.nights import clock, marks
 from orchestration.nights.driving import IN_QUEUE, Step, advance, begin, patience
-from orchestration.nights.reporting import report_request
-from orchestration.nights.runs import newest_runs
 from orchestration.nights.window import Night, night_at
 from orchestration.resources import Bench
 from storage import durable
@@ -152,6 +150,13 @@ def test_a_source_that_is_away_or_not_set_is_said(evening: Evening, monkeypatch:
     evening.bench.lab.sources_file.write_text(listed)
 
 
+def test_settings_that_cannot_be_read_are_said(evening: Evening) -> None:
+    evening.say(ends=17)
+    said = evening.step()
+    assert said.requests == () and said.sentences[0].startswith("concert: its settings cannot be read: ")
+    assert "studies.yaml: concert: `night.ends` is 17" in said.sentences[0]
+
+
 def test_data_that_failed_is_tried_again_after_a_while_and_not_when_a_person_ended_it(evening: Evening) -> None:
     (request,) = evening.step().requests
     run = evening.start(request, DagsterRunStatus.STARTED)
@@ -220,28 +225,6 @@ def test_out_of_its_hours_a_study_says_when_they_begin(evening: Evening) -> None
     assert evening.step().sentences[0].startswith("concert: its next night begins on ")
     write_yaml(evening.bench.lab.studies_file, {"concert": {"night": {"on": False}}})
     assert evening.step().sentences == ("concert: its nights are off",)
-
-
-def test_the_report_is_asked_for_when_the_last_run_of_the_evening_has_ended(evening: Evening) -> None:
-    def due(now: dt.datetime) -> dg.RunRequest | None:
-        # Of the other studies no source is set: nobody waits for their nights, which go on until ten.
-        return report_request(evening.bench, evening.instance, now)
-
-    assert due(evening.now + 2 * HOUR) is None, "there was no night"
-    evening.prepared()
-    run = evening.start(evening.step().requests[0], DagsterRunStatus.STARTED)
-    assert due(evening.now) is None, "the night goes on"
-    assert due(evening.now + 2 * HOUR) is None, "one of its runs does"
-    evening.instance.report_run_canceled(run)
-    request = due(evening.now + 2 * HOUR)
-    assert request is not None and request.tags[marks.NIGHT] == f"report {evening.night.name}"
-    report = evening.start(request, DagsterRunStatus.STARTED)
-    assert due(evening.now + 2 * HOUR) is None
-    evening.instance.report_run_failed(report)
-    evening.instance.add_run_tags(report.run_id, {"dagster/will_retry": "false"})
-    again = due(evening.now + 2 * HOUR)
-    assert again is not None and again.run_key != request.run_key
-    assert [run.part for run in newest_runs(evening.instance, marks.REPORT, 5)] == [marks.REPORT]
 
 
 def test_a_night_that_begins_now_is_left_to_its_schedule_and_taken_up_when_that_is_not_heard_of(

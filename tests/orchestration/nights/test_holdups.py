@@ -25,6 +25,7 @@ from orchestration.nights import clock, driving, guards
 from orchestration.nights.advice import of_the_night
 from orchestration.nights.holdups import HOLDUPS, Holdup, holdups
 from orchestration.nights.looking_back import Evening
+from orchestration.nights.report import Report
 from orchestration.nights.window import Night
 
 ENDS = clock.now().replace(microsecond=0)
@@ -127,3 +128,24 @@ def test_what_held_up_most_of_the_night_waits_for_a_person() -> None:
 
     (advice,) = of_the_night([held(4.9), held(5.1)], EVENING)
     assert advice.urgent and advice.what.startswith("concert: held up from ") and advice.why == "the drive is gone"
+
+
+def test_a_night_in_which_nothing_was_trained_says_why_in_its_first_line() -> None:
+    def headline(*held: Holdup) -> str:
+        return Report(EVENING, ENDS, [], [], [], [], list(held)).headline
+
+    def since(minutes: float, whose: str, said: str) -> Holdup:
+        return Holdup(whose, said, BEGINS + dt.timedelta(minutes=minutes), ENDS)
+
+    assert headline() == "Nothing was trained: there was nothing left to do, or nothing could be begun."
+    assert headline(since(590, "concert", "the drive is gone; connect it")) == headline(), (
+        "ten minutes explain no night"
+    )
+    drive = since(0, "denoise", DRIVE.partition(": ")[2])
+    assert headline(drive) == "Nothing was trained: denoise: /drive: no such folder."
+    asleep = since(1, "", "nothing looked after the night: the machine slept, or `nocturne up` did not run")
+    assert headline(asleep).startswith(
+        "Nothing was trained: nothing looked after the night: the machine slept, or noct"
+    )
+    both = headline(asleep, drive, since(2, "concert", "its settings cannot be read: studies.yaml: no"))
+    assert both == "Nothing was trained: denoise: /drive: no such folder (held up too: concert)."
