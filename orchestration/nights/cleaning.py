@@ -1,7 +1,7 @@
 """What nobody needs any more goes: all of it when a person says so, as much as is wanted when room is scarce.
 
-Never touched are records, sources, and what a person wrote or collected; what a process works on, or built within the
-last hour; and everything of a study of which it cannot be told now what it needs.
+Never touched are records, reports, sources, and what a person wrote or collected; what a process works on, or built
+within the last hour; and everything of a study of which it cannot be told now what it needs.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from orchestration import forcing
 from orchestration.nights import clock
+from orchestration.nights.old_logs import old_logs, remove_logs
 from orchestration.nights.old_runs import OLD_DAYS, old_runs, remove_run
 from orchestration.nights.wanted import Unknown, Wanted, needed_models, wanted_by
 from orchestration.resources import Bench
@@ -33,7 +34,7 @@ class Leftover:
     """Something that nobody needs."""
 
     kind: str
-    """features, states, evaluations, models; unfinished, damaged; locks; run logs."""
+    """features, states, evaluations, models; unfinished, damaged; locks; run logs, logs."""
     study: str
     """Empty where it is of no study alone, or where that is not known."""
     why: str
@@ -63,7 +64,7 @@ class Found:
 
 
 def unneeded(bench: Bench, now: dt.datetime, *, runs: bool = True, studies: Sequence[Study] = ALL_STUDIES) -> Found:
-    """Everything in the lab that nobody needs. `runs`: old runs in Dagster's books too."""
+    """Everything in the lab that nobody needs. `runs`: old runs in Dagster's books and old logs too."""
     wanted: dict[str, Wanted] = {}
     unknown: dict[str, str] = {}
     for study in studies:
@@ -84,6 +85,10 @@ def unneeded(bench: Bench, now: dt.datetime, *, runs: bool = True, studies: Sequ
             rest = "" if run.whole else "; what was made in them stays in the books"
             why = f"ended more than {OLD_DAYS} days ago{rest}"
             found.leftovers.append(Leftover("run logs", "", why, run.bytes, run.ended, partial(remove_run, home, run)))
+        if logs := old_logs(bench.lab, now):
+            why = f"what `nocturne up` and its sensors said more than {OLD_DAYS} days ago"
+            remove, taken = partial(remove_logs, bench.lab, logs), sum(one.bytes for one in logs)
+            found.leftovers.append(Leftover("logs", "", why, taken, logs[0].since, remove, len(logs)))
     return found
 
 
