@@ -34,6 +34,9 @@ GRACE_SECONDS = 120.0
 IS_GONE = "is gone without a word"
 """In what is said of every run that is reaped."""
 
+_seen_alive: dict[str, psutil.Process] = {}
+"""Run to its process, once that was found alive: from then on no setting of the clock makes it another one."""
+
 _PID = re.compile(r"\(pid: (\d+)\)")
 
 
@@ -76,13 +79,15 @@ def reap(instance: dg.DagsterInstance, others_first: float = 0.0) -> list[Reaped
     _let_retries_see(instance)
     in_progress = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
     records = instance.get_run_records(filters=dg.RunsFilter(statuses=in_progress))
+    for run_id in _seen_alive.keys() - {record.dagster_run.run_id for record in records}:
+        del _seen_alive[run_id]
     reaped = []
     for record in reversed(records):  # oldest first
         run = record.dagster_run
         process = process_of(instance, run)
         if process is None and time.time() - record.update_timestamp.timestamp() < GRACE_SECONDS:
             continue
-        if process is not None and _lives(process):
+        if process is not None and _lives(process, run.run_id):
             continue
         time.sleep(others_first)
         fresh = instance.get_run_by_id(run.run_id)
@@ -109,7 +114,7 @@ def ask_to_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
         return
     instance.report_run_canceling(run)
     process = process_of(instance, run)
-    if process is not None and _lives(process):
+    if process is not None and _lives(process, run.run_id):
         with suppress(psutil.NoSuchProcess):
             psutil.Process(process.pid).send_signal(signal.SIGINT)
 
@@ -117,7 +122,7 @@ def ask_to_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 def kill_process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
     """Kills the process that executes the run; says so, or "" where there is none to kill."""
     process = process_of(instance, run)
-    if process is None or not _lives(process):
+    if process is None or not _lives(process, run.run_id):
         return ""
     with suppress(psutil.NoSuchProcess):
         psutil.Process(process.pid).kill()
@@ -153,16 +158,21 @@ def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Process | No
     return None
 
 
-def _lives(process: Process) -> bool:
+def _lives(process: Process, run_id: str) -> bool:
     try:
-        found = psutil.Process(process.pid)
-        if found.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+        found = _seen_alive.get(run_id) or psutil.Process(process.pid)
+        if found.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD) or not found.is_running():
             return False
-        created = found.create_time()
-    except psutil.NoSuchProcess:
+        if run_id not in _seen_alive and not _began_in_time(process, found.create_time()):
+            return False
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # the id of another user's process, if it has been given again
+        _seen_alive.pop(run_id, None)
         return False
-    except psutil.AccessDenied:
-        return False  # another user's process has been given the id
+    _seen_alive[run_id] = found
+    return True
+
+
+def _began_in_time(process: Process, created: float) -> bool:
     if process.started is not None:
         return abs(created - process.started) <= CLOCK_SECONDS
     return created <= process.started_before + CLOCK_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -106,6 +107,26 @@ def test_runs_that_wait_or_ended_or_live_are_left_alone(instance: dg.DagsterInst
     }
     assert reap(instance) == []
     assert {run_id: status(instance, run_id) for run_id in left} == left
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere the clock does not matter"
+)
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_clock_that_is_set_makes_no_process_another_one(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    from psutil import _pslinux
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as works:
+        a_run(instance, DagsterRunStatus.STARTED, works.pid)
+        a_run(instance, DagsterRunStatus.STARTED, os.getpid(), pid_tags())
+        assert reap(instance) == []
+        booted = _pslinux.boot_time() + 3600 * hours
+        monkeypatch.setattr(_pslinux, "boot_time", lambda: booted)  # what the kernel says after the clock is set
+        assert reap(instance) == []
+        works.communicate(b"\n")
+    assert len(reap(instance)) == 1, "it is gone now"
 
 
 def test_who_has_seen_the_process_end_says_so_first(instance: dg.DagsterInstance, gone: int) -> None:
