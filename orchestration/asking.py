@@ -11,10 +11,12 @@ import typer
 
 from ml.config import ConfigError
 from ml.studies.experiments import Trials, same_settings
-from ml.studies.study import Estimate, Study, Trial
+from ml.studies.study import Study, Trial
 from ml.studies.words import counted
 from ml.training import gpu
 from orchestration import plan
+from orchestration.estimating import Cost, Costs, added, longest_of_chains
+from orchestration.feature_costs import building
 from orchestration.resources import Bench
 
 FEW = 40
@@ -100,33 +102,38 @@ def print_plan(
     study: Study,
     todo: Sequence[Trial],
     states: dict[str, plan.TrialState],
-    costs: Sequence[Estimate],
+    costs: Costs,
 ) -> None:
     """What will run, in which state it is, what it will take; and what to know of it before."""
     print(f"\n{study.question}\non {bench.machine().describe()}")
     for holder in gpu.holders():
         print(f"the GPU is in use: {holder.name} (process {holder.pid}) holds {holder.mib} MiB")
-    width = max(24, *(len(trial.name) + 2 for trial in todo))
-    print(f"\n{'trial':<{width}}{'state':<10}{'time':>10}{'disk':>10}")
+    each = [cost.later(costs.around) for cost in costs.each]
+    longest = longest_of_chains(study, todo, costs.each)
+    features = building(bench, study)
+    together = added([*longest, Cost(costs.around * len(todo), costs.around * len(todo), 0, "")])
+    times = [time_of(cost.seconds, cost.at_most) for cost in (*each, together)]
+    width, time_width = max(24, *(len(trial.name) + 2 for trial in todo)), max(10, *(len(said) + 2 for said in times))
+    print(f"\n{'trial':<{width}}{'state':<10}{'time':>{time_width}}{'disk':>10}")
     shown = len(todo) if len(todo) <= FEW else 8
-    for trial, cost in zip(todo[:shown], costs, strict=False):
+    for trial, said, cost in zip(todo[:shown], times, each, strict=False):
         state = states[trial.name]
         why = f"  {textwrap.shorten(state.why, 90, placeholder=' …')}" if state.why else ""
-        print(f"{trial.name:<{width}}{state.state:<10}{duration(cost.seconds):>10}{size(cost.disk_bytes):>10}{why}")
+        print(f"{trial.name:<{width}}{state.state:<10}{said:>{time_width}}{size(cost.disk_bytes):>10}{why}")
     if shown < len(todo):
         print(f"… and {len(todo) - shown} more")
-    features = plan.features_missing_bytes(bench, study)
-    if features:
-        print(f"{'features, built first':<{width + 20}}{size(features):>10}")
-    known = [cost.seconds for cost in costs if cost.seconds is not None]
-    longest = plan.longest_of_chains(study, todo, costs)
-    disk = sum(cost.disk_bytes for cost in longest) + features
-    seconds = sum(cost.seconds or 0.0 for cost in longest)
-    total = duration(seconds) if len(known) == len(costs) else "unknown"
-    print(f"{'together':<{width + 10}}{total:>10}{size(disk):>10}")
-    if len(longest) < len(todo) and len(known) == len(costs):
-        print(f"at most: epochs are shared; one trial after the other alone would take {duration(sum(known))}")
-    print(f"time is {costs[0].basis}" if len(known) == len(costs) else costs[0].basis)
+    if features.disk_bytes:
+        built = f"{duration(features.seconds):>{time_width}}{size(features.disk_bytes):>10}"
+        print(f"{'features, built first':<{width + 10}}{built}")
+    disk = together.disk_bytes + features.disk_bytes
+    print(f"{'trials together':<{width + 10}}{times[-1]:>{time_width}}{size(disk):>10}")
+    if len(longest) < len(todo) and together.seconds is not None:
+        alone = duration(added(each).at_most)
+        print(f"epochs are shared: each trial alone, one after the other, would take at most {alone}")
+    for basis in list(dict.fromkeys(cost.basis for cost in each))[:3]:
+        print(f"time is {basis}")
+    if features.basis:
+        print(f"time of building is {features.basis}")
     for trial in todo:
         for remark in study.remarks(trial):
             print(f"note: {trial.name}: {remark}")
@@ -141,6 +148,12 @@ def agreed(number: int) -> bool:
     if not sys.stdin.isatty():
         raise ConfigError(f"{counted(number, 'trial')} would run; nobody is here to ask, so say --yes")
     return typer.confirm(f"\nrun {counted(number, 'trial')}?", default=True)
+
+
+def time_of(seconds: float | None, at_most: float | None = None) -> str:
+    """What is expected, and where it may be more, both."""
+    expected, most = duration(seconds), duration(at_most)
+    return expected if at_most is None or most == expected else f"{expected} (at most {most})"
 
 
 def duration(seconds: float | None) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.config import fingerprint
 from ml.studies.study import Study
+from orchestration.feature_costs import BYTES, SECONDS, bytes_to_build
 from orchestration.resources import Bench, NotReady
 from storage.results import publish
 
@@ -81,13 +84,14 @@ def build_features(bench: Bench, study: Study, progress: Progress) -> dict[str, 
             for key in shelf.keys()  # noqa: SIM118 - a shelf is no mapping
             if (shelf.note(key) or {}).get("alike") == alike and (folder := shelf.find(key)) is not None
         ]
-        shelf.build(
-            data.features_key,
-            lambda folder: (
-                study.build_features(folder, source, data.files, data.split, settings, earlier, progress)
-                | {"alike": alike}
-            ),
-        )
+        fresh = bytes_to_build(bench, study, data, settings)
+
+        def write(folder: Path) -> dict[str, Any]:
+            began = time.perf_counter()
+            note = study.build_features(folder, source, data.files, data.split, settings, earlier, progress)
+            return note | {"alike": alike, SECONDS: round(time.perf_counter() - began, 3), BYTES: fresh}
+
+        shelf.build(data.features_key, write)
     folder = shelf.find(data.features_key)
     assert folder is not None
     counts = study.window_counts(folder, data.split, settings)

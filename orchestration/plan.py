@@ -1,12 +1,11 @@
-"""What is done and what is not, trial by trial, and what the rest will cost."""
+"""What is done and what is not, trial by trial."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml.studies.study import Estimate, Study, Trial
+from ml.studies.study import Study, Trial
 from orchestration.resources import Bench, NotReady, StudyData
 
 STATES = ("done", "missing", "stale", "failed", "diverged", "paused", "running")
@@ -73,56 +72,6 @@ def _what_changed(
     if isinstance(said, dict) and {k: v for k, v in said.items() if k not in silent} != trial.config.identity():
         changed.append("settings")
     return f"{' and '.join(changed) or 'something'} changed since it was trained"
-
-
-def seconds_per_item(bench: Bench, study: Study, trial: Trial) -> float | None:
-    """Wall-clock seconds per trained item, from the newest finished trial of the study with the same network."""
-    machine = bench.machine()
-    best: tuple[str, float] | None = None
-    for record in bench.records.all()[0]:
-        account = record.account
-        same = (
-            account.get("study") == study.name
-            and account.get("status") == "finished"
-            and account.get("machine_facts") == machine.as_json()
-            and (account.get("config") or {}).get("model") == trial.config.model_dump(mode="json").get("model")
-        )
-        items = (account.get("items_per_epoch") or 0) * (account.get("epochs_done") or 0)
-        if same and items and (best is None or account["ended"] > best[0]):
-            best = (account["ended"], account["seconds_standalone"] / items)
-    return best[1] if best else None
-
-
-def estimates(bench: Bench, study: Study, trials: list[Trial]) -> list[Estimate]:
-    """The cost of each trial; a calibration is made once per network."""
-    data, settings, machine = bench.data(study), bench.settings(study), bench.machine()
-    known: dict[str, float | None] = {}
-    found = []
-    for trial in trials:
-        network = str(trial.config.model_dump(mode="json").get("model"))
-        if network not in known:
-            known[network] = seconds_per_item(bench, study, trial)
-        estimate = study.estimate(trial, data.files, settings, machine, known[network])
-        found.append(estimate)
-    return found
-
-
-def longest_of_chains(study: Study, trials: Sequence[Trial], costs: Sequence[Estimate]) -> list[Estimate]:
-    """The costs that are left when trials that need only epochs of a longer one are counted with that."""
-    longest: dict[str, Estimate] = {}
-    for trial, cost in zip(trials, costs, strict=True):
-        chain = study.chain(trial)
-        if chain not in longest or (cost.seconds or 0.0) > (longest[chain].seconds or 0.0):
-            longest[chain] = cost
-    return list(longest.values())
-
-
-def features_missing_bytes(bench: Bench, study: Study) -> int:
-    """Bytes that the features will take where they are not built yet, else 0."""
-    data = bench.data(study)
-    if bench.shelf("features").find(data.features_key) is not None:
-        return 0
-    return study.features_bytes(data.files, bench.settings(study))
 
 
 def free_bytes(folder: Path) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ml.studies.study import Estimate, Study, Trial
+from ml.studies.study import Study, Trial
 from ml.studies.words import counted
 from orchestration import forcing, plan
 from orchestration.answers import is_compared
@@ -22,6 +22,9 @@ from orchestration.asking import (
     say_shared,
     wanted_trials,
 )
+from orchestration.begun import chains_of, epochs_begun
+from orchestration.estimating import Costs
+from orchestration.estimating import costs as costs_of
 from orchestration.forcing import Request
 from orchestration.ordering import neighbours, smartly
 from orchestration.reading import print_recordings
@@ -110,13 +113,13 @@ def _run(bench: Bench, study: Study, asked: Asked, night: _Night) -> int:
     night.todo += todo
     if todo:
         print_recordings(bench, study)
-        costs = plan.estimates(bench, study, todo)
+        costs = _costs(bench, study, todo, states, night.request)
         print_plan(bench, study, todo, states, costs)
         if not asked.yes and not agreed(len(todo)):
             print("nothing was started")
             return INTERRUPTED
     else:
-        costs = []
+        costs = Costs((), 0.0)
         print(f"{counted(len(wanted), 'trial')}, all done; nothing to train (`--force` trains again)")
     if not _materialize(terminal, study, ["features"]):
         return 1
@@ -139,6 +142,18 @@ def _run(bench: Bench, study: Study, asked: Asked, night: _Night) -> int:
     if len(failed) < len(wanted):
         print(f"results: {bench.lab.results}  (to read them: nocturne summary {study.name})")
     return 1 if failed or not whole else 2 if trials.problems and len(wanted) == len(trials.trials) else 0
+
+
+def _costs(
+    bench: Bench, study: Study, todo: Sequence[Trial], states: Mapping[str, plan.TrialState], request: Request | None
+) -> Costs:
+    """What each trial takes; where nothing was measured, steps of its network are timed. What is trained anew on
+    `request` has no use for epochs that are there."""
+    data, begun = bench.data(study), {}
+    if request is None and bench.machine_is_known():
+        every = list(states.values())
+        begun = epochs_begun(bench, study, data, every, chains_of(study, [one.trial for one in every]))
+    return costs_of(bench, study, data, todo, foresee=True, begun=begun)
 
 
 def _diverged(bench: Bench, study: Study, trials: Sequence[Trial]) -> bool:
@@ -179,7 +194,7 @@ def _run_trials(
     bench: Bench,
     study: Study,
     todo: Sequence[Trial],
-    costs: Sequence[Estimate],
+    costs: Costs,
     request: Request | None,
     *,
     smart: bool,
@@ -190,7 +205,7 @@ def _run_trials(
     from orchestration.study_assets import FORCE_TAG
 
     keys = [dg.AssetKey([study.name, noun]) for noun in ("trained_model", "evaluation")]
-    expected = {trial.name: cost.seconds for trial, cost in zip(todo, costs, strict=True)}
+    expected = {trial.name: cost.seconds for trial, cost in zip(todo, costs.each, strict=True)}
     failed: list[str] = []
     whole = True
     ended: list[str] = []

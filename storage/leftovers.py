@@ -29,18 +29,22 @@ class Lying:
     has_files: bool
 
 
-def lying(shelf: Shelf) -> list[Lying]:
-    """Everything on the shelf, what is only noted included; nothing that is being built now."""
+def lying(shelf: Shelf, since: float = 0.0) -> list[Lying]:
+    """Everything on the shelf that was built `since` then (seconds since 1970), what is only noted included; nothing
+    that is being built now."""
     here = {key for key in shelf.keys() if (shelf.folder / key / MANIFEST).is_file()}  # noqa: SIM118 - no mapping
     noted = {path.stem for path in shelf._notes.glob("[!.]*.json")}
     found = []
     for key in sorted(here | noted):
         with contextlib.suppress(FileNotFoundError, BadName):  # dropped at this moment; put there by a person
-            said = shelf._said(key) or {}
             place = shelf._place(key) / MANIFEST if key in here else shelf._notes / f"{key}.json"
+            built = place.stat().st_mtime
+            if built < since:
+                continue
+            said = shelf._said(key) or {}
             taken = bytes_of(place.parent) if key in here else 0
             owner, note = dict(said.get("of", {})), dict(said.get("note", {}))
-            found.append(Lying(key, taken, place.stat().st_mtime, owner, note, key in here))
+            found.append(Lying(key, taken, built, owner, note, key in here))
     return found
 
 

@@ -153,6 +153,8 @@ class Study(ABC):
     """Metrics that are said of every epoch while it trains."""
     compared: ClassVar[tuple[str, bool] | None] = None
     """A score of single files that trials are compared by, and whether more of it is better; None: by what is right."""
+    patience_setting: ClassVar[str] = "training.patience"
+    """The (dotted) setting of a trial that says after how many epochs that bettered nothing it stops early."""
     without_source: ClassVar[str] = ""
     """What else a person can do who has no source folder; ends the sentence that says that there is none."""
     revision: ClassVar[str]
@@ -213,6 +215,14 @@ class Study(ABC):
     @abstractmethod
     def planned_epochs(self, trial: Trial) -> int:
         """Epochs that the trial trains at most."""
+
+    def may_stop_early(self, config: Mapping[str, Any], epochs: int) -> bool:
+        """Whether a trial with these settings, as JSON has them, can end before its last epoch."""
+        try:
+            patience = _value_of(config, self.patience_setting)
+        except KeyError:  # recorded before there was such a setting
+            return False
+        return patience is not None and int(patience) < epochs
 
     @abstractmethod
     def take_inventory(
@@ -341,7 +351,7 @@ def cannot_stop_early(patience: int | None, epochs: int) -> list[str]:
     return [f"cannot stop early: its patience of {patience} is not less than its {epochs} epochs"]
 
 
-def _value_of(said: dict[str, Any], setting: str) -> Any:
+def _value_of(said: Mapping[str, Any], setting: str) -> Any:
     for name in setting.split("."):
         said = said[name]
     return said

@@ -6,8 +6,8 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ml.studies.study import Study
-from orchestration.asking import duration, size
+from orchestration.asking import duration, size, time_of
+from orchestration.feature_costs import Building
 from orchestration.nights.window import Night
 from orchestration.nights.work import Entry
 
@@ -22,10 +22,10 @@ class Fitting:
         """False where something is to run before of which nobody knows how long it takes."""
         self._room = room_bytes
 
-    def place(self, study: Study, night: Night, entries: Iterable[Entry], features_bytes: int) -> list[Entry]:
+    def place(self, night: Night, entries: Iterable[Entry], features: Building) -> list[Entry]:
         """The entries of one study that are to run, each with its place in the night or why it has none."""
-        self.free = max(self.free, night.begins)
-        self._room -= features_bytes
+        self.free = max(self.free, night.begins) + dt.timedelta(seconds=features.seconds or 0.0)
+        self._room -= features.disk_bytes
         placed, full = [], self.free >= night.ends
         for entry in entries:
             if entry.when != "tonight":
@@ -34,7 +34,7 @@ class Fitting:
             if not full and (lacking := self._lacking(entry)):
                 placed.append(replace(entry, when="no room", reason=lacking))
                 continue
-            entry = self._late(entry, night) if full else self._timed(entry, study, night)
+            entry = self._late(entry, night) if full else self._timed(entry, night)
             full = full or entry.when != "tonight"
             if entry.when != "next night":
                 self._room -= entry.disk_bytes
@@ -49,7 +49,7 @@ class Fitting:
             "`nocturne clean` shows what can go"
         )
 
-    def _timed(self, entry: Entry, study: Study, night: Night) -> Entry:
+    def _timed(self, entry: Entry, night: Night) -> Entry:
         """The entry at the present place, where the night is not full."""
         begins = self.free if self.known else None
         if entry.state == "running":
@@ -63,17 +63,20 @@ class Fitting:
             return replace(entry, reason=entry.reason or "if time is left: how long those before it take is not known")
         took = dt.timedelta(seconds=entry.seconds)
         if self.free + took <= night.ends:
+            if self.free + dt.timedelta(seconds=entry.at_most or 0.0) > night.ends:
+                said = f"goes on next night if it does not stop early: at most {duration(entry.at_most)}"
+                entry = replace(entry, reason=entry.reason or said)
             self.free += took
             return replace(entry, begins=begins)
-        left = (night.ends - self.free).total_seconds()
-        epoch = entry.seconds / max(1, study.planned_epochs(entry.trial))
+        left, epoch = (night.ends - self.free).total_seconds(), entry.epoch_seconds
         whole = self.free <= night.begins
         self.free = night.ends
         bell = night.shown(night.ends)
         if epoch > left and not whole:
             said = f"not one epoch ({duration(epoch)}) fits into the {duration(left)} that are left until {bell}"
             return replace(entry, when="next night", reason=said)
-        said = f"takes {duration(entry.seconds)}, {duration(left)} are left until {bell}: goes on next night from there"
+        takes = time_of(entry.seconds, entry.at_most)
+        said = f"takes {takes}, {duration(left)} are left until {bell}: goes on next night from there"
         if epoch > left:
             said = f"one epoch may take {duration(epoch)}, longer than the night: a longer night would let it end"
         return replace(entry, when="begins tonight", begins=begins, reason=said)

@@ -14,11 +14,12 @@ from ml.config import ConfigError
 from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from ml.studies.words import counted
-from orchestration import plan
+from orchestration.feature_costs import BUILT, Building, building
 from orchestration.nights.fitting import Fitting
 from orchestration.nights.lab_nights import nights_of_lab
 from orchestration.nights.window import Night, next_night, night_at
 from orchestration.nights.work import Entry, When, work_of
+from orchestration.plan import free_bytes
 from orchestration.resources import Bench, NotReady
 
 __all__ = ["Entry", "StudyPlan", "When", "plan_nights"]
@@ -33,8 +34,8 @@ class StudyPlan:
     """None: there is none, and the sentence says why."""
     entries: tuple[Entry, ...]
     """In the order in which they run; then those that are given up and those that are done."""
-    features_bytes: int
-    """That the features will take, which are built first; 0 where they are there or nobody knows."""
+    features: Building
+    """What is built first."""
     sentence: str
     until: dt.datetime | None = None
     """About when its trials of this night are through; None where nobody knows, or nothing is to run."""
@@ -64,9 +65,9 @@ def plan_nights(
     try:
         kept_free = nights_of_lab(bench.lab).keep_free_bytes
     except ConfigError as problem:  # said of every study, where a person looks for why nothing runs
-        return [StudyPlan(study, None, (), 0, str(problem)) for study in studies]
+        return [StudyPlan(study, None, (), BUILT, str(problem)) for study in studies]
     drafts = [_draft(bench, study, now, foresee) for study in studies]
-    fitting = Fitting(now, plan.free_bytes(bench.lab.root) - kept_free)
+    fitting = Fitting(now, free_bytes(bench.lab.root) - kept_free)
     # Sorting is stable: of two whose nights go on, the first of the registry has the machine first.
     for number in sorted(range(len(drafts)), key=lambda number: _begins(drafts[number], now)):
         drafts[number] = _fitted(drafts[number], fitting)
@@ -86,15 +87,15 @@ def _draft(bench: Bench, study: Study, now: dt.datetime, foresee: bool) -> Study
             said = (
                 f"its nights are off: `{study.name}: {{night: {{on: true}}}}` in {bench.lab.studies_file} turns them on"
             )
-            return StudyPlan(study, None, (), 0, said)
+            return StudyPlan(study, None, (), BUILT, said)
         bench.source(study)
         entries = work_of(bench, study, night, foresee=foresee)
     except (ConfigError, NotReady) as problem:
-        return StudyPlan(study, None, (), 0, str(problem))
+        return StudyPlan(study, None, (), BUILT, str(problem))
     try:
-        features = plan.features_missing_bytes(bench, study)
+        features = building(bench, study)
     except NotReady:  # before the first inventory nobody knows
-        features = 0
+        features = BUILT
     return StudyPlan(study, night, tuple(entries), features, "")
 
 
@@ -104,7 +105,7 @@ def _fitted(draft: StudyPlan, fitting: Fitting) -> StudyPlan:
         return draft
     entries = draft.entries
     if any(entry.when == "tonight" for entry in entries):
-        entries = tuple(fitting.place(draft.study, night, entries, draft.features_bytes))
+        entries = tuple(fitting.place(night, entries, draft.features))
     fitted = replace(draft, entries=entries)
     if fitted.tonight and fitting.known:
         fitted = replace(fitted, until=fitting.free)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from ml.studies.study import Study
 from ml.studies.words import counted
 from orchestration import plan
-from orchestration.asking import FEW, duration, size
+from orchestration.asking import FEW, duration, size, time_of
+from orchestration.estimating import Cost, added
 from orchestration.nights import clock
 from orchestration.nights.confounds import POINTS, confounds
 from orchestration.nights.guards import disk_problem, gpu_problem
@@ -67,8 +68,7 @@ def told(bench: Bench, found: StudyPlan, now: dt.datetime, points: float = POINT
 def as_markdown(found: StudyPlan, notes: Sequence[str] = ()) -> str:
     """The plan of one study for the page: its sentence, a row for every trial that is not done, and `notes` on it."""
     rows = [
-        [_clock(found, entry), entry.trial.name, entry.state, duration(entry.seconds), entry.explained]
-        for entry in _few(found)
+        [_clock(found, entry), entry.trial.name, entry.state, _time(entry), entry.explained] for entry in _few(found)
     ]
     said = [f"- {note}" for note in notes]
     if not rows:
@@ -84,9 +84,12 @@ def _table(found: StudyPlan) -> list[str]:
         return []
     width = max(24, *(len(entry.trial.name) + 2 for entry in listed))
     place = max(12, *(len(_clock(found, entry)) + 2 for entry in listed))
-    lines = ["", f"{'begins':<{place}}{'trial':<{width}}{'state':<10}{'time':>9}{'disk':>9}"]
-    for entry in listed:
-        cost = f"{duration(entry.seconds):>9}{size(entry.disk_bytes) if entry.disk_bytes else '':>9}"
+    together = _together(found)
+    said = [*map(_time, listed), _time(together)]
+    times = max(9, *(len(each) + 1 for each in said))
+    lines = ["", f"{'begins':<{place}}{'trial':<{width}}{'state':<10}{'time':>{times}}{'disk':>9}"]
+    for entry, each in zip(listed, said, strict=False):
+        cost = f"{each:>{times}}{size(entry.disk_bytes) if entry.disk_bytes else '':>9}"
         why = textwrap.shorten(entry.explained, 150, placeholder=" …")
         lines.append(
             f"{_clock(found, entry):<{place}}{entry.trial.name:<{width}}{entry.state:<10}{cost}  {why}".rstrip()
@@ -94,11 +97,14 @@ def _table(found: StudyPlan) -> list[str]:
     hidden = sum(entry.when != "done" for entry in found.entries) - len(listed)
     if hidden:
         lines.append(f"… and {counted(hidden, 'more trial')}".replace("more trials", "more"))
-    if found.features_bytes:
-        lines.append(f"{'features, built first':<{place + width + 19}}{size(found.features_bytes):>9}")
-    lines += [f"{'together tonight':<{place + width + 10}}{_time(found.tonight):>9}{size(_disk(found)):>9}"]
+    wide = place + width + 10
+    if found.features.disk_bytes:
+        built = f"{duration(found.features.seconds):>{times}}{size(found.features.disk_bytes):>9}"
+        lines.append(f"{'features, built first':<{wide}}{built}")
+    lines.append(f"{'trials together tonight':<{wide}}{said[-1]:>{times}}{size(_disk(found)):>9}")
     bases = dict.fromkeys(entry.basis for entry in found.entries if entry.basis)
-    return [*lines, *(f"time is {basis}" for basis in list(bases)[:3])]
+    lines += [f"time is {basis}" for basis in list(bases)[:3]]
+    return [*lines, *([f"time of building is {found.features.basis}"] if found.features.basis else [])]
 
 
 def _few(found: StudyPlan) -> list[Entry]:
@@ -119,13 +125,16 @@ def _clock(found: StudyPlan, entry: Entry) -> str:
     return found.clock(entry) if entry.when in ("tonight", "begins tonight") else entry.when
 
 
-def _time(entries: Sequence[Entry]) -> str:
-    known = [entry.seconds for entry in entries if entry.seconds is not None]
-    return duration(sum(known)) if len(known) == len(entries) else "unknown"
+def _time(cost: Entry | Cost) -> str:
+    return time_of(cost.seconds, cost.at_most)
+
+
+def _together(found: StudyPlan) -> Cost:
+    return added([Cost(entry.seconds, entry.at_most, entry.disk_bytes, "") for entry in found.tonight])
 
 
 def _disk(found: StudyPlan) -> int:
-    return found.features_bytes + sum(entry.disk_bytes for entry in found.tonight)
+    return found.features.disk_bytes + _together(found).disk_bytes
 
 
 def _print_disk(bench: Bench, plans: Sequence[StudyPlan], kept_free: int) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ml.config import ConfigError
 from ml.studies.experiments import same_settings
 from ml.studies.night import NightConfig
 from ml.studies.study import Study, Trial
-from orchestration.nights.estimating import costs
+from orchestration.begun import chains_of, epochs_begun, identity_of
+from orchestration.estimating import Cost, costs
 from orchestration.nights.window import Night
 from orchestration.ordering import promising
 from orchestration.plan import TrialState, trial_states
@@ -31,7 +32,8 @@ class Entry:
     """done, missing, stale, failed, diverged, paused or running."""
     why: str
     seconds: float | None
-    """What is left of it to be computed, in this order: epochs that an earlier one trains are counted with that."""
+    """What is expected to be left of it to be computed, in this order: without epochs that are there already or that an
+    earlier one trains."""
     basis: str
     disk_bytes: int
     """That it adds to what earlier ones of its chain need; 0 where it is not known."""
@@ -40,6 +42,10 @@ class Entry:
     """Why it is not simply tonight."""
     begins: dt.datetime | None = None
     """About when; None where it does not begin tonight, or nobody knows how long those before it take."""
+    at_most: float | None = None
+    """As `seconds`, if neither it nor those before it stop early."""
+    epoch_seconds: float = 0.0
+    """Of one epoch; 0 where nobody knows."""
 
     @property
     def explained(self) -> str:
@@ -96,14 +102,6 @@ def _data(bench: Bench, study: Study) -> StudyData | None:
         return None
 
 
-def _identity(bench: Bench, study: Study, trial: Trial, data: StudyData | None) -> str | None:
-    """The present fingerprint of the trial, where what it is made of is known."""
-    if data is None or not bench.machine_is_known():
-        return None
-    origin = study.origin(data.fingerprint, data.features_key)
-    return study.trial_fingerprint(trial, origin, bench.machine().precision)
-
-
 def _refusal(
     bench: Bench, study: Study, config: NightConfig, one: TrialState, data: StudyData | None, night: Night
 ) -> str:
@@ -114,7 +112,7 @@ def _refusal(
     if tries >= config.attempts:
         return f"begun {tries} times in this night without a result; tried again next night"
     record = bench.records.latest(study.name, one.trial.name) if one.state in ("diverged", "failed") else None
-    if record is None or record.account["fingerprint"] != _identity(bench, study, one.trial, data):
+    if record is None or record.account["fingerprint"] != identity_of(bench, study, one.trial, data):
         return ""  # what failed was another: its data or settings have changed since
     if one.state == "diverged":
         anew = f"`nocturne run {study.name} {one.trial.name} --force`"
@@ -143,47 +141,45 @@ def _costed(
     *,
     foresee: bool,
 ) -> list[Entry]:
-    """What each of them adds to what is trained before it."""
+    """What each of them adds to what is there and to what is trained before it."""
     if data is None:
         return [Entry(one.trial, one.state, one.why, None, NOT_LOOKED_AT, 0, "tonight") for one in todo]
-    twins = {second: first for first, second in same_settings([one.trial for one in (*done, *todo)])}
-    chains = _chains(study, [*done, *todo], twins)
-    wanted = {chains[one.trial.name] for one in todo}
-    trained = [one for one in done if chains[one.trial.name] in wanted]  # their epochs may serve a longer one
-    costed = [one.trial for one in (*trained, *todo)]
-    found, around = costs(bench, study, data, costed, foresee=foresee)
-    alone = {trial.name: cost for trial, cost in zip(costed, found, strict=True)}
-    reached: dict[str, float] = {}
-    stored: dict[str, int] = {}
-    for one in trained:
-        chain, cost = chains[one.trial.name], alone[one.trial.name]
-        reached[chain] = max(reached.get(chain, 0.0), cost.seconds or 0.0)
-        stored[chain] = max(stored.get(chain, 0), cost.disk_bytes)
+    every = [one.trial for one in (*done, *todo)]
+    twins = {second: first for first, second in same_settings(every)}
+    chains = chains_of(study, every)
+    begun = epochs_begun(bench, study, data, [*done, *todo], chains) if bench.machine_is_known() else {}
+    found = costs(bench, study, data, [one.trial for one in todo], foresee=foresee, begun=begun)
+    reached: dict[str, Cost] = {}
+    stored = {chains[one.trial.name] for one in done}
     entries = []
-    for one in todo:
-        name, cost = one.trial.name, alone[one.trial.name]
+    for one, cost in zip(todo, found.each, strict=True):
+        name = one.trial.name
         chain = chains[name]
-        begun = _share_begun(bench, study, one, data) * (cost.seconds or 0.0)
-        before, kept = max(reached.get(chain, 0.0), begun), stored.get(chain, 0)
-        left = None if cost.seconds is None else max(0.0, cost.seconds - before) + around
-        reached[chain], stored[chain] = max(before, cost.seconds or 0.0), max(kept, cost.disk_bytes)
-        added = max(0, cost.disk_bytes - kept)
+        left = _after(cost, reached.get(chain)).later(found.around)
+        reached[chain] = max(cost, reached.get(chain, cost), key=lambda each: each.spent + (each.at_most or 0.0))
         twin = f"says the same as {twins[name]}: its epochs are shared" if name in twins else ""
-        entries.append(Entry(one.trial, one.state, one.why, left, cost.basis, added, "tonight", twin))
+        entries.append(
+            Entry(
+                trial=one.trial,
+                state=one.state,
+                why=one.why,
+                seconds=left.seconds,
+                basis=cost.basis,
+                disk_bytes=0 if chain in stored else cost.disk_bytes,
+                when="tonight",
+                reason=twin,
+                at_most=left.at_most,
+                epoch_seconds=cost.epoch_seconds,
+            )
+        )
+        stored.add(chain)
     return entries
 
 
-def _chains(study: Study, states: Sequence[TrialState], twins: Mapping[str, str]) -> dict[str, str]:
-    """Trial to what it shares epochs in; two that say the same share all of them."""
-    own = {one.trial.name: study.chain(one.trial) for one in states}
-    return {name: own[twins.get(name, name)] for name in own}
-
-
-def _share_begun(bench: Bench, study: Study, one: TrialState, data: StudyData) -> float:
-    """The share of the trial's epochs that an interrupted attempt has left behind."""
-    if one.state not in ("paused", "failed"):
-        return 0.0
-    record = bench.records.latest(study.name, one.trial.name)
-    if record is None or record.account["fingerprint"] != _identity(bench, study, one.trial, data):
-        return 0.0
-    return min(1.0, (record.account.get("epochs_done") or 0) / max(1, study.planned_epochs(one.trial)))
+def _after(cost: Cost, before: Cost | None) -> Cost:
+    """What is left of a trial when another of its chain was trained."""
+    if before is None or cost.seconds is None or cost.at_most is None:
+        return cost
+    shared = max(0.0, before.spent + (before.seconds or 0.0) - cost.spent)
+    most = max(0.0, before.spent + (before.at_most or 0.0) - cost.spent)
+    return replace(cost, seconds=max(0.0, cost.seconds - shared), at_most=max(0.0, cost.at_most - most))

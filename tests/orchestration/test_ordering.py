@@ -8,8 +8,9 @@ import pytest
 
 from ml.studies.denoise.demo import write_corpus
 from ml.studies.denoise.study import DENOISE
-from orchestration import data, plan, trials
+from orchestration import data, trials
 from orchestration.asking import wanted_trials
+from orchestration.estimating import Cost, longest_of_chains
 from orchestration.models import find_model
 from orchestration.ordering import neighbours, smartly
 from orchestration.resources import Bench, NotReady
@@ -75,8 +76,8 @@ def test_families_stay_in_one_run_where_they_fit(bench: Bench) -> None:
 
 def test_what_is_expected_counts_a_chain_once(bench: Bench) -> None:
     full = wanted_trials(DENOISE, bench.trials(DENOISE), (), None, None, "full")
-    costs = [plan.Estimate(float(DENOISE.planned_epochs(trial)), 1, "") for trial in full]
-    longest = plan.longest_of_chains(DENOISE, full, costs)
+    costs = [Cost(float(epochs), float(epochs), 1, "") for epochs in map(DENOISE.planned_epochs, full)]
+    longest = longest_of_chains(DENOISE, full, costs)
     assert [cost.seconds for cost in longest] == [150.0] * 144
 
 

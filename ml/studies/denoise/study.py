@@ -31,6 +31,7 @@ class DenoiseStudy(Study):
     demo_mode = "quick"
     told = ("loss", "si_sdr_improvement")
     compared = ("si_sdr_improvement", True)
+    patience_setting = "training.early_stop"
     revision = "1"
     settings = DenoiseSettings
     experiments = Path(__file__).parent / "experiments"

@@ -28,6 +28,7 @@ class DrumsStudy(Study):
     question = "Which training setup tells the hits of a drum kit apart best, so that songs become beatmaps?"
     phases = (("default",), ("lr_1e-4", "batch_64", "dropout_0.5"), ("augmented", "frozen_finetune", "softmax"))
     told = ("accuracy", "macro_f1", "loss")
+    patience_setting = "training.early_stop"
     without_source = "; or collect hits from beatmaps and their songs: nocturne drums extract FOLDER"
     revision = "1"
     settings = DrumsSettings

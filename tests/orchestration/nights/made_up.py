@@ -41,6 +41,8 @@ def attempt(bench: Bench, study: Study, name: str, status: str | None, **said: A
         "machine_facts": bench.machine().as_json(),
         "started": now,
         "ended": now,
+        "epochs_planned": study.planned_epochs(trial),
+        "epochs_done": study.planned_epochs(trial) if status == "finished" else 0,
         "seconds_spent": 0.0,
     }
     try:
@@ -52,13 +54,14 @@ def attempt(bench: Bench, study: Study, name: str, status: str | None, **said: A
         pass
 
 
-def measured(bench: Bench, study: Study, name: str, trial_seconds: float, left_over: float = 0.0) -> None:
-    """A finished attempt by which every trial like it is foreseen to take `trial_seconds` alone."""
+def measured(bench: Bench, study: Study, name: str, trial_seconds: float, left_over: float = 0.0, **said: Any) -> None:
+    """A finished attempt by which every trial like it is foreseen to take `trial_seconds` alone, where none stops
+    early. `said` is laid over its account."""
     trial = bench.trials(study).named(name)
     files, settings, machine = bench.data(study).files, bench.settings(study), bench.machine()
     items = study.estimate(trial, files, settings, machine, 1.0).seconds
     assert items is not None
-    epochs = study.planned_epochs(trial)
+    epochs = said.get("epochs_done", study.planned_epochs(trial))
     now = dt.datetime.now(dt.UTC)
     attempt(
         bench,
@@ -66,8 +69,8 @@ def measured(bench: Bench, study: Study, name: str, trial_seconds: float, left_o
         name,
         "finished",
         items_per_epoch=1000,
-        epochs_done=epochs,
         seconds_standalone=trial_seconds / items * 1000 * epochs,
         started=(now - dt.timedelta(seconds=left_over)).isoformat(),
         ended=now.isoformat(),
+        **said,
     )

@@ -12,8 +12,8 @@ from ml.studies.concert.study import CONCERT
 from ml.studies.denoise.demo import write_corpus
 from ml.studies.denoise.study import DENOISE
 from ml.studies.night import NightConfig
-from orchestration import plan
-from orchestration.nights.estimating import costs
+from orchestration.estimating import costs, longest_of_chains
+from orchestration.feature_costs import BUILT, Building
 from orchestration.nights.fitting import Fitting
 from orchestration.nights.planning import plan_nights
 from orchestration.nights.window import Night, night_at
@@ -43,22 +43,22 @@ def night(starts: str, ends: str) -> Night:
 
 def test_the_second_study_begins_when_the_first_has_nothing_left(tmp_path: Path):
     fitting = Fitting(NOW, ROOM)
-    first = fitting.place(CONCERT, night("17:00", "10:00"), entries(tmp_path, 1, 2), 0)
-    second = fitting.place(CONCERT, night("17:00", "10:00"), entries(tmp_path, 4), 0)
+    first = fitting.place(night("17:00", "10:00"), entries(tmp_path, 1, 2), BUILT)
+    second = fitting.place(night("17:00", "10:00"), entries(tmp_path, 4), BUILT)
     assert [entry.begins for entry in (*first, *second)] == [NOW + dt.timedelta(hours=each) for each in (0, 1, 3)]
 
 
 def test_one_whose_night_begins_later_waits_for_it_and_one_that_ends_earlier_gets_nothing(tmp_path: Path):
     fitting = Fitting(NOW, ROOM)
-    later = fitting.place(CONCERT, night("20:00", "10:00"), entries(tmp_path, 3), 0)
+    later = fitting.place(night("20:00", "10:00"), entries(tmp_path, 3), BUILT)
     assert later[0].begins == NOW + dt.timedelta(hours=2)
-    earlier = fitting.place(CONCERT, night("17:00", "22:00"), entries(tmp_path, 1), 0)
+    earlier = fitting.place(night("17:00", "22:00"), entries(tmp_path, 1), BUILT)
     assert (earlier[0].when, earlier[0].reason) == ("next night", "the night is full until 22:00")
 
 
 def test_behind_one_that_nobody_can_foresee_no_time_is_promised(tmp_path: Path):
     fitting = Fitting(NOW, ROOM)
-    placed = fitting.place(CONCERT, night("17:00", "10:00"), entries(tmp_path, 1, None, 1), 0)
+    placed = fitting.place(night("17:00", "10:00"), entries(tmp_path, 1, None, 1), BUILT)
     assert [entry.when for entry in placed] == ["tonight"] * 3
     assert [entry.begins for entry in placed] == [NOW, NOW + dt.timedelta(hours=1), None]
     assert "if time is left" in placed[2].reason
@@ -69,11 +69,11 @@ def test_studies_share_the_disk_and_a_smaller_one_may_still_fit(tmp_path: Path):
     fitting = Fitting(NOW, 3 * 10**9)
     large, small = entries(tmp_path, 1, 1)
     placed = fitting.place(
-        CONCERT, night("17:00", "10:00"), [replace(large, disk_bytes=2 * 10**9), small], features_bytes=15 * 10**8
+        night("17:00", "10:00"), [replace(large, disk_bytes=2 * 10**9), small], Building(15 * 10**8, 0.0)
     )
     assert [entry.when for entry in placed] == ["no room", "tonight"]
     assert placed[1].begins == NOW, "what is not begun takes no time"
-    assert fitting.place(CONCERT, night("17:00", "10:00"), [small], 0)[0].when == "no room"
+    assert fitting.place(night("17:00", "10:00"), [small], BUILT)[0].when == "no room"
 
 
 @pytest.fixture
@@ -95,11 +95,11 @@ def test_epochs_that_trials_share_are_counted_once(grid: Bench):
     measured(grid, DENOISE, grid.trials(DENOISE).trials[0].name, 600.0)
     trials = [grid.trials(DENOISE).named(name) for name in names]
     found = plan_nights(grid, NOW, (DENOISE,), foresee=True)[0]
-    alone, around = costs(grid, DENOISE, grid.data(DENOISE), trials, foresee=False)
-    longest = plan.longest_of_chains(DENOISE, trials, alone)
+    alone = costs(grid, DENOISE, grid.data(DENOISE), trials, foresee=False)
+    longest = longest_of_chains(DENOISE, trials, alone.each)
     assert (len(trials), len(longest)) == (8, 2)
     together = sum(entry.seconds or 0.0 for entry in found.tonight)
-    assert together == pytest.approx(sum(cost.seconds or 0.0 for cost in longest) + 8 * around)
+    assert together == pytest.approx(sum(cost.seconds or 0.0 for cost in longest) + 8 * alone.around)
     assert sum(entry.disk_bytes for entry in found.tonight) == sum(cost.disk_bytes for cost in longest)
 
 

@@ -13,8 +13,9 @@ import pytest
 
 from ml.config import merge
 from ml.studies.concert.study import CONCERT
+from orchestration import estimating
 from orchestration.lease import machine_lease
-from orchestration.nights import clock, estimating
+from orchestration.nights import clock
 from orchestration.nights.planning import StudyPlan, plan_nights
 from orchestration.nights.window import DAY, night_at
 from orchestration.nights.work import attempts_tonight
