@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ml.studies.denoise.demo import write_corpus
 from ml.studies.denoise.study import DENOISE
 from orchestration import trials
 from orchestration.nights.cleaning import clean
-from orchestration.nights.unneeded import Found, unneeded
+from orchestration.nights.unneeded import Found
 from orchestration.resources import Bench
 from storage.lab import Lab
-from tests.orchestration.nights.made_up import look
+from tests.orchestration.nights import cleaned
+from tests.orchestration.nights.cleaned import lab_of_a_grid, train
 from tests.small_lab import small_lab, write_yaml
 
 GRID = {
@@ -23,20 +23,12 @@ GRID = {
     "grid": {"training.scheduler_factor": [0.5, 0.1], "training.epochs": [2, 4]},
 }
 """One family with two chains."""
-LATER = dt.timedelta(hours=2)
 
 
 @pytest.fixture(scope="module")
 def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lab with the features of a small corpus, and a grid of one family."""
-    folder = tmp_path_factory.mktemp("families")
-    (folder / "corpus").mkdir()
-    write_corpus(folder / "corpus", scale=0.1)
-    bench = small_lab(folder / "lab", folder / "corpus", "denoise")
-    look(bench, DENOISE)
-    write_yaml(bench.lab.experiments("denoise") / "small.yaml", GRID)
-    bench.machine()
-    return bench.lab.root
+    """A lab with a grid of one family."""
+    return lab_of_a_grid(tmp_path_factory.mktemp("families"), GRID)
 
 
 @pytest.fixture
@@ -51,13 +43,12 @@ def names(bench: Bench) -> list[str]:
     return [trial.name for trial in bench.trials(DENOISE).trials]
 
 
-def run(bench: Bench, name: str, forced_by: str | None = None) -> dict:
-    done = trials.run_trial(bench, DENOISE, name, run_id="r", forced_by=forced_by, say=lambda words: None)
-    return done.record.account
+def run(bench: Bench, name: str, forced_by: str | None = None) -> dict[str, Any]:
+    return train(bench, name, forced_by, DENOISE)
 
 
 def found(bench: Bench) -> Found:
-    return unneeded(bench, dt.datetime.now(dt.UTC) + LATER, studies=[DENOISE])
+    return cleaned.found(bench, study=DENOISE)
 
 
 def reasons(what: Found) -> set[str]:

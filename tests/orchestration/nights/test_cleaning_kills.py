@@ -18,16 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from ml.studies.denoise.demo import write_corpus
 from ml.studies.denoise.study import DENOISE
 from orchestration import trials
 from orchestration.nights.cleaning import AlreadyCleaning, clean
 from orchestration.nights.unneeded import unneeded
 from orchestration.resources import Bench
 from storage.lab import Lab
-from tests.orchestration.nights.made_up import look
+from tests.orchestration.nights.cleaned import LATER, lab_of_a_grid
 from tests.proofs.wholeness import epochs_that_stand
-from tests.small_lab import small_lab, write_yaml
 
 SEED = int(os.environ.get("NOCTURNE_TEST_SEED", "20261121"))
 KILLS = int(os.environ.get("NOCTURNE_TEST_KILLS", "5"))
@@ -35,7 +33,6 @@ GRID = {
     "training": {"scheduler_patience": 0, "early_stop": 4, "lr": 1e-2, "batch_size": 4},
     "grid": {"training.scheduler_factor": [0.5, 0.1], "training.epochs": [2, 4, 6]},
 }
-LATER = dt.timedelta(hours=2)
 
 pytestmark = pytest.mark.skipif(
     "forkserver" not in multiprocessing.get_all_start_methods(), reason="every start would import torch anew"
@@ -89,14 +86,7 @@ class Killer(threading.Thread):
 
 @pytest.fixture(scope="module")
 def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("killed")
-    (folder / "corpus").mkdir()
-    write_corpus(folder / "corpus", scale=0.1)
-    bench = small_lab(folder / "lab", folder / "corpus", "denoise")
-    look(bench, DENOISE)
-    write_yaml(bench.lab.experiments("denoise") / "small.yaml", GRID)
-    bench.machine()
-    return bench.lab.root
+    return lab_of_a_grid(tmp_path_factory.mktemp("killed"), GRID)
 
 
 def nobodys(bench: Bench) -> None:
