@@ -21,6 +21,9 @@ GRACE = "nocturne/night_grace"
 WITHDRAWN = "nocturne/withdrawn"
 """Of a run that the morning ended: nobody decided against its trials."""
 
+ASKED = "nocturne/asked_to_end"
+"""ISO 8601, UTC: since when it is asked to end, because it has outlived the grace of its night."""
+
 DATA, TRIALS, REPORT = "data", "trials", "report"
 
 

@@ -31,17 +31,21 @@ def _end(instance: dg.DagsterInstance, found: NightRun, now: dt.datetime) -> str
         instance.report_run_canceled(run, "The night is over before its turn came; the next night asks for it again.")
         return f"run {run.run_id[:8]} is withdrawn: the night is over"
     late = (now - bell.rings).total_seconds() - bell.grace
-    if late >= bell.grace:
-        killed = kill_process_of(instance, run) or "its process is gone"
-        fresh = instance.get_run_by_id(run.run_id)
-        if fresh is not None and not fresh.is_finished:
-            instance.report_run_canceled(fresh, f"The night is over and it did not end when asked to: {killed}.")
-        return f"run {run.run_id[:8]} did not end when asked to: {killed}"
-    if late >= 0 and run.status != dg.DagsterRunStatus.CANCELING:
-        instance.add_run_tags(run.run_id, {marks.WITHDRAWN: "true"})
+    if late < 0:
+        return ""
+    asked = run.tags.get(marks.ASKED)
+    if asked is None:
+        # Also where it is long past: the machine has slept, or the clock is wrong for a moment.
+        instance.add_run_tags(run.run_id, {marks.WITHDRAWN: "true", marks.ASKED: now.isoformat()})
         try:
             ask_to_end(instance, run)
         except (DagsterUserCodeUnreachableError, DagsterUserCodeProcessError) as problem:
             return f"run {run.run_id[:8]} cannot be asked to end ({problem}); it is killed after another grace"
         return f"run {run.run_id[:8]} is asked to end: the grace of the morning is over"
+    if (now - dt.datetime.fromisoformat(asked)).total_seconds() >= bell.grace:
+        killed = kill_process_of(instance, run) or "its process is gone"
+        fresh = instance.get_run_by_id(run.run_id)
+        if fresh is not None and not fresh.is_finished:
+            instance.report_run_canceled(fresh, f"The night is over and it did not end when asked to: {killed}.")
+        return f"run {run.run_id[:8]} did not end when asked to: {killed}"
     return ""

@@ -86,6 +86,21 @@ def test_what_waits_is_withdrawn_at_the_bell_and_what_works_has_its_grace(instan
     assert end_nights(instance, at(60)) == [] and reap(instance) == []
 
 
+def test_a_run_that_is_found_long_after_its_night_is_asked_first_and_counts_as_withdrawn(
+    instance: dg.DagsterInstance,
+) -> None:
+    """The machine has slept, or the clock is wrong for a moment: else the night would take it for a person's will."""
+    with subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, text=True) as deaf:
+        assert deaf.stdout is not None and deaf.stdout.readline() == "deaf\n"
+        works = a_run(instance, DagsterRunStatus.STARTED, deaf.pid)
+        assert "is asked to end" in end_nights(instance, at(3600))[0] and deaf.poll() is None
+        assert end_nights(instance, at(0)) == [], "the clock is right again"
+        assert end_nights(instance, at(3609)) == []
+        assert "was killed" in end_nights(instance, at(3610))[0]
+    run = instance.get_run_by_id(works)
+    assert run is not None and run.status == DagsterRunStatus.CANCELED and run.tags[marks.WITHDRAWN] == "true"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("stands_still", [False, True])
 def test_what_works_is_interrupted_itself_and_nobody_waits_for_one_that_stands_still(
