@@ -10,7 +10,7 @@ from orchestration import answers, data, showing, trials
 from orchestration.failures import Interrupted, ends_when_interrupted, may_be_tried_again, may_pass, sentence
 from orchestration.following import follows
 from orchestration.instance_home import POOL
-from orchestration.nights import clock
+from orchestration.nights import clock, marks
 from orchestration.nights.cleaning import make_room
 from orchestration.nights.evening import plan_of
 from orchestration.nights.tonight import tonight_of
@@ -114,7 +114,7 @@ def study_assets(study: Study, bench: Bench) -> list[dg.AssetsDefinition | dg.As
         # Each trial is told the moment it is done, by log_event. What a body yields is told at the end of the step, and
         # not at all when one trial of the run failed; so nothing is yielded.
         run, say = context.run, showing.say(context)
-        tonight = tonight_of(bench, study, run)
+        tonight = None if marks.asked_by_a_person(context.instance, run) else tonight_of(bench, study, run)
         forced_by = _forced_by(run)
         failed: dict[str, tuple[str, bool]] = {}  # sentences only: an exception holds the network and its features
         for name in context.partition_keys:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 
+import dagster as dg
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
+
 from ml.studies.night import NightConfig
 from orchestration.nights.bell import Bell
 from orchestration.nights.window import Night
@@ -48,6 +51,12 @@ def bell_of(tags: Mapping[str, str]) -> Bell | None:
     if ENDS not in tags:
         return None
     return Bell(dt.datetime.fromisoformat(tags[ENDS]), float(tags.get(GRACE, "0")))
+
+
+def asked_by_a_person(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether somebody has executed a run of a night again, from the page: the tags are copied, no night is meant."""
+    parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    return parent is not None and parent.tags.get(AUTO_RETRY_RUN_ID_TAG) != run.run_id
 
 
 def night_of(tags: Mapping[str, str]) -> Night | None:

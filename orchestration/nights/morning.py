@@ -23,7 +23,7 @@ def end_nights(instance: dg.DagsterInstance, now: dt.datetime) -> list[str]:
 
 def _end(instance: dg.DagsterInstance, found: NightRun, now: dt.datetime) -> str:
     run, bell = found.run, found.bell
-    if bell is None or now < bell.rings or run.is_finished:
+    if bell is None or now < bell.rings or run.is_finished or marks.asked_by_a_person(instance, run):
         return ""
     if found.waits():
         instance.add_run_tags(run.run_id, {marks.WITHDRAWN: "true"})

@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
 
 from ml.studies.night import NightConfig
 from orchestration.instance_home import prepare_instance
@@ -119,6 +120,23 @@ def test_what_works_is_interrupted_itself_and_nobody_waits_for_one_that_stands_s
             assert process.poll() is None
             assert f"process {process.pid} was killed" in end_nights(instance, at(21))[0]
         assert process.wait(10) == (-signal.SIGKILL if stands_still else -signal.SIGINT)
+
+
+def test_what_a_person_executes_again_the_next_day_is_let_be_and_a_retry_of_the_night_is_withdrawn(
+    instance: dg.DagsterInstance,
+) -> None:
+    """The page copies the tags of the night."""
+    failed = instance.get_run_by_id(a_run(instance, DagsterRunStatus.FAILURE))
+    assert failed is not None
+    job, came_from = defs.resolve_job_def("quick_job"), {"parent_run_id": failed.run_id, "root_run_id": failed.run_id}
+    by_hand, by_daemon = (
+        instance.create_run_for_job(job, status=DagsterRunStatus.NOT_STARTED, tags=dict(failed.tags), **came_from)
+        for _ in range(2)
+    )
+    instance.add_run_tags(failed.run_id, {AUTO_RETRY_RUN_ID_TAG: by_daemon.run_id})
+    assert marks.asked_by_a_person(instance, by_hand) and not marks.asked_by_a_person(instance, by_daemon)
+    assert end_nights(instance, at(3600)) == [f"run {by_daemon.run_id[:8]} is withdrawn: the night is over"]
+    assert status(instance, by_hand.run_id) == DagsterRunStatus.NOT_STARTED
 
 
 def test_a_run_of_no_night_is_left_alone(instance: dg.DagsterInstance) -> None:
