@@ -17,6 +17,7 @@ from ml.studies.registry import ALL_STUDIES
 from orchestration.instance_home import prepare_instance
 from orchestration.nights import clock, marks
 from orchestration.nights.report_asset import morning_report
+from orchestration.nights.report_written import write_report
 from orchestration.nights.reporting import RETRY_SECONDS, looked_after, report_request
 from orchestration.nights.runs import runs_since
 from orchestration.nights.schedule import nights_sensor
@@ -169,6 +170,10 @@ def test_settings_that_cannot_be_read_are_no_reason_to_be_silent(house: House) -
     assert house.due(at(9)) is None
     house.look(at(10))
     assert house.due(at(10)) == EVENING, "its hours were known before"
+    told, page = write_report(house.bench, house.instance, at(10), EVENING)
+    assert told.advice[0].urgent and told.advice[0].what == "concert: its settings cannot be read"
+    assert "studies.yaml: concert: unknown key `night.start`" in told.advice[0].why
+    assert "its settings cannot be read" in page.read_text(encoding="utf-8") and "concert" not in dict(told.silent)
 
 
 def test_a_night_that_was_cut_short_or_turned_off_is_told_of_when_it_would_have_ended(house: House) -> None:
