@@ -38,6 +38,8 @@ PORT_TAKEN = 5
 REPOSITORY = Path(__file__).resolve().parent.parent
 LONGEST_SOCKET = 100
 """Characters; the limit of the operating systems is 104 to 108."""
+NAMES_OF_SOCKETS = len("/pymp-12345678/listener-12345678")
+"""Characters that come after the folder: what a run is forked from makes the longest name."""
 LOOK_SECONDS = 0.2
 END_SECONDS = 20.0
 """How long a part may take to end when asked to."""
@@ -268,7 +270,7 @@ def _socket_folder(home: Path) -> Path:
     """A folder for sockets and temporary files: in the lab, unless its path is one that sockets cannot have."""
     folder = home / "tmp"
     if os.name != "posix" or (
-        len(str(folder)) < LONGEST_SOCKET - 20 and re.fullmatch(r"[\w./+@-]+", str(folder), re.A)
+        len(str(folder)) < LONGEST_SOCKET - NAMES_OF_SOCKETS and re.fullmatch(r"[\w./+@-]+", str(folder), re.A)
     ):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
