@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
+
+import psutil
 
 from ml.config import ConfigError
 from orchestration.nights.lab_nights import nights_of_lab
@@ -15,12 +24,19 @@ SECONDS = 60.0
 TOLD = 300
 """Characters of what a failed command said."""
 
+MOST_PRINTED = 16_000_000
+"""Bytes; what prints more without an end would fill the disk."""
+
+LOOK_SECONDS = 0.1
+LAST_SECONDS = 5.0
+"""So long what was killed is waited for."""
+
 
 def on_morning(lab: Lab, report: Path, seconds: float = SECONDS) -> str:
     """Runs `on_morning` with the path of the report as its last argument; what came of it, "" where there is none.
 
-    No shell reads it. It works in the folder of the lab, hears nothing and is waited for: what it wants to leave behind
-    it has to start apart from itself.
+    No shell reads it. It works in the folder of the lab, hears nothing and is waited for. What it leaves behind when it
+    ends in time (a browser, a player) lives on.
     """
     try:
         words = nights_of_lab(lab).morning_command(report)
@@ -28,22 +44,59 @@ def on_morning(lab: Lab, report: Path, seconds: float = SECONDS) -> str:
         return f"on_morning was not run: {problem}"
     if not words:
         return ""
+    with tempfile.TemporaryFile() as printed:
+        try:
+            process = subprocess.Popen(
+                words,
+                cwd=lab.root,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that all of it can be ended; Windows knows none
+            )
+        except OSError as problem:
+            return f"on_morning ({words[0]}) could not be run: {problem.strerror or problem}"
+        if too_much := _wait(process, printed, seconds):
+            return f"on_morning ({words[0]}) was ended {too_much}"
+        if process.returncode:
+            said = _last_words(printed)
+            return f"on_morning ({words[0]}) ended with {process.returncode}{f': {said}' if said else ''}"
+        return f"on_morning ({words[0]}) was run"
+
+
+def _wait(process: subprocess.Popen[bytes], printed: IO[bytes], seconds: float) -> str:
+    """Until the command has ended, whatever it leaves behind; else it is ended with all that it started: why."""
+    last = time.monotonic() + seconds
     try:
-        done = subprocess.run(
-            words,
-            cwd=lab.root,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
-        return f"on_morning ({words[0]}) was ended after {seconds:.0f} s"
-    except OSError as problem:
-        return f"on_morning ({words[0]}) could not be run: {problem.strerror or problem}"
-    if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split())[-TOLD:]
-        return f"on_morning ({words[0]}) ended with {done.returncode}{f': {said}' if said else ''}"
-    return f"on_morning ({words[0]}) was run"
+        while time.monotonic() < last:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_SECONDS)
+                return ""
+            if os.fstat(printed.fileno()).st_size > MOST_PRINTED:
+                _end(process)
+                return f"when it had printed more than {MOST_PRINTED // 10**6} MB"
+    except BaseException:
+        _end(process)
+        raise
+    _end(process)
+    return f"after {seconds:.0f} s"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kills it and what it started: its children, and whose parent has gone but is still in its session."""
+    with suppress(psutil.NoSuchProcess):
+        for one in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                one.kill()
+    if sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(LAST_SECONDS)
+
+
+def _last_words(printed: IO[bytes]) -> str:
+    end = printed.seek(0, os.SEEK_END)
+    printed.seek(max(0, end - 4 * TOLD))  # a character takes four bytes at most
+    return " ".join(printed.read().decode("utf-8", "replace").split())[-TOLD:]
