@@ -60,15 +60,20 @@ class OnGoing:
         """Its runs that do this part."""
         return [run for run in self.runs if run.part == part]
 
-    def request(self, part: str, words: str, span: tuple[str, str] | None = None) -> dg.RunRequest:
-        """Asks for a run that does this part of the night, with the trials from one to the other; `words` tell it from
-        all others of the night."""
+    def request(self, part: str, span: tuple[str, str] | None = None) -> dg.RunRequest:
+        """Asks for a run that does this part of the night, with the trials from one to the other.
+
+        Its key names the last run that was asked to do the same: two who look at once say one key, for which Dagster
+        starts one run. A number would come again when a person deletes a run, and be dropped without a word.
+        """
         tags = marks.marks(self.night, self.config, part)
         alone = span is not None and span[0] == span[1]
+        what = f"{part} {span[0]}..{span[1]}" if span else part
+        before = [run.run.run_id for run in self.of(part) if run.span == span]
         if span and not alone:
             tags |= {ASSET_PARTITION_RANGE_START_TAG: span[0], ASSET_PARTITION_RANGE_END_TAG: span[1]}
         return dg.RunRequest(
-            run_key=f"{self.night.tag} {part} {words}",
+            run_key=f"{self.night.tag} {what} after {before[-1] if before else 'none'}",
             job_name=marks.job_name(self.study.name, part),
             partition_key=span[0] if span and alone else None,
             tags=tags,
@@ -111,7 +116,7 @@ def prepare(bench: Bench, found: OnGoing, now: dt.datetime) -> dg.RunRequest | s
             return f"its data could not be prepared (run {runs[-1].run.run_id[:8]} says why); tried again at " + (
                 found.night.shown(again)
             )
-    return found.request(marks.DATA, str(len(runs) + 1))
+    return found.request(marks.DATA)
 
 
 def begin(bench: Bench, study: Study, instance: dg.DagsterInstance, now: dt.datetime) -> dg.RunRequest | str:
@@ -204,6 +209,4 @@ def _trials(
 
 
 def _of_group(found: OnGoing, group: Sequence[str]) -> dg.RunRequest:
-    span = group[0], group[-1]
-    before = sum(run.span == span for run in found.of(marks.TRIALS))
-    return found.request(marks.TRIALS, f"{span[0]}..{span[1]} {before + 1}", span)
+    return found.request(marks.TRIALS, (group[0], group[-1]))
