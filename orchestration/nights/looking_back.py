@@ -16,6 +16,7 @@ from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from orchestration.nights import clock
 from orchestration.nights.window import DAY, Night, last_night, next_night, night_at
+from orchestration.nights.work import GIVEN_UP
 from orchestration.resources import Bench
 
 DIED = "died"
@@ -68,7 +69,7 @@ class Tried:
 
     trial: str
     outcome: str
-    """Of its last attempt: finished, paused, failed, diverged, died or running."""
+    """Of its last attempt: finished, paused, failed, diverged, died or running; failed where it was given up."""
     why: str
     """In a sentence; "" where it finished."""
     again: bool
@@ -163,9 +164,13 @@ def _tried(bench: Bench, study: str, trial: str, evening: Evening, now: dt.datet
         return None
     accounts = {record.number: record.account for record in bench.records.history(study, trial)}
     left_a_record = bench.records.ended(study, trial)
-    spans, last = [], 0
+    spans: list[Span] = []
+    last, given_up = 0, ""
     for number in sorted(newest):
         began, account = begun[number][0], accounts.get(number)
+        if account and GIVEN_UP in account:  # nobody was at the trial: it is said of the attempts before
+            last, given_up = (number, str(account["status"])) if spans else (last, given_up)
+            continue
         ended = ended_at(account, now) if account else None
         if max(began, ended or began) < evening.begins:
             continue
@@ -173,11 +178,11 @@ def _tried(bench: Bench, study: str, trial: str, evening: Evening, now: dt.datet
         outcome = str(account["status"]) if account else "running" if running else DIED
         # Whole seconds are recorded: an attempt of a moment must not end before it began.
         spans.append(Span(began, max(ended, began) if ended else None, outcome))
-        last = number
+        last, given_up = number, ""
     if not spans:
         return None
     account = accounts.get(last, {})
-    outcome = spans[-1].outcome
+    outcome = given_up or spans[-1].outcome
     why = "" if outcome == "finished" else str(account.get("error") or "").split("\n")[0]
     if outcome == DIED:
         why = "it ended without a word: killed, out of memory, stood still for long, or the power went"

@@ -11,7 +11,7 @@ from orchestration.account import account_of, moment
 from orchestration.nights.bell import Bell
 from orchestration.nights.marks import bell_of, night_of
 from orchestration.nights.window import Night
-from orchestration.nights.work import attempts_tonight, begun_tonight
+from orchestration.nights.work import GIVEN_UP, attempts_tonight, begun_tonight
 from orchestration.resources import Bench
 from storage.results import publish
 
@@ -60,7 +60,9 @@ class Tonight:
         )
         account = account_of(self.study, trial, data, machine, identity, self.run_id)
         with self.bench.records.begin(self.study.name, name, self.run_id) as attempt:
-            attempt.commit(account | {"error": said, "again": True, "later": True, "ended": moment()}, {})
+            attempt.commit(
+                account | {GIVEN_UP: True, "error": said, "again": True, "later": True, "ended": moment()}, {}
+            )
         publish(self.bench.lab)
 
 

@@ -20,6 +20,9 @@ from orchestration.resources import Bench, NotReady, StudyData
 
 When = Literal["tonight", "begins tonight", "next night", "no room", "given up", "done"]
 
+GIVEN_UP = "given_up"
+"""Of an account that says only that a trial is begun no more in its night: nothing was tried."""
+
 NOT_LOOKED_AT = "unknown: the source has not been looked at yet; the night begins with that"
 
 
@@ -71,12 +74,14 @@ def work_of(bench: Bench, study: Study, night: Night, *, foresee: bool) -> list[
 
 
 def attempts_tonight(bench: Bench, study: Study, name: str, night: Night) -> int:
-    """How often the trial was begun since the night began and came to nothing; a pause is no such attempt."""
+    """How often the trial was begun since the night began and came to nothing; a pause is no such attempt, nor
+    is giving up."""
     begun = begun_tonight(bench, study, name, night)
     if not begun:
         return 0
     history = bench.records.history(study.name, name)
-    return len(begun - {record.number for record in history if record.account["status"] in ("finished", "paused")})
+    none = {one.number for one in history if one.account["status"] in ("finished", "paused") or GIVEN_UP in one.account}
+    return len(begun - none)
 
 
 def begun_tonight(bench: Bench, study: Study, name: str, night: Night) -> set[int]:

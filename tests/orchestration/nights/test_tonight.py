@@ -16,8 +16,10 @@ from ml.studies.study import Outcome, TrialJob
 from ml.training.accounts import EpochNote
 from orchestration import data
 from orchestration.nights import clock, marks
+from orchestration.nights.looking_back import DIED, Evening, tried_in
 from orchestration.nights.tonight import Tonight, tonight_of
 from orchestration.nights.window import Night
+from orchestration.nights.work import work_of
 from orchestration.resources import Bench
 from orchestration.study_assets import study_assets
 from storage.query import query
@@ -69,7 +71,14 @@ def test_what_kills_its_process_is_left_to_a_later_run_and_then_given_up_with_a_
     die(lab, name)
     said = "given up for tonight: begun 3 times without a result, 3 of them ended without a word"
     assert asks(lab).given_up(name).startswith(said)
-    assert asks(lab).given_up(name).startswith("given up for tonight: begun 4 times"), "its record is the fourth"
+    assert asks(lab).given_up(name).startswith(said), "its record is no fourth attempt"
+    states = {entry.trial.name: entry.reason for entry in work_of(lab, CONCERT, night(), foresee=False)}
+    assert states[name].startswith("begun 3 times in this night without a result"), "the plan says the same"
+    now = clock.now()
+    evening = Evening("2026-11-21", night().begins, now, now)
+    (tried,) = [one for one in tried_in(lab, CONCERT, evening, now) if one.trial == name]
+    assert (tried.attempts, tried.count(DIED), tried.outcome, tried.again) == (3, 3, "failed", True)
+    assert tried.why.startswith(said), "and so does the page"
     (record,) = lab.records.history("concert", name)
     assert record.account["status"] == "failed" and record.account["error"].startswith(said)
     shown = query(lab.lab, "select status from trials where trial = ?", [name])
@@ -119,7 +128,7 @@ def test_a_night_that_is_over_stops_a_run_in_peace_and_a_given_up_trial_fails_it
     (event,) = [event for event in failed.all_events if event.is_step_failure]
     assert event.step_failure_data.user_failure_data is not None
     said = event.step_failure_data.user_failure_data.metadata["balance_0.25"].value
-    assert str(said).startswith("given up for tonight: begun 4 times")
+    assert str(said).startswith("given up for tonight: begun 3 times")
 
 
 def test_a_run_whose_evaluation_hangs_is_ended_in_peace(lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
