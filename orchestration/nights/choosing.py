@@ -19,6 +19,8 @@ from orchestration.resources import Bench
 LONGEST = 3600.0
 """Seconds that a failed trial waits at most for its next try."""
 
+NEW = "is new since the definitions were loaded: Reload on the page (Deployment) makes it known"
+
 Known = Callable[[Study, str], bool]
 """Is the trial of that name among the partitions that are loaded?"""
 
@@ -28,29 +30,26 @@ def everything(study: Study, name: str) -> bool:
     return True
 
 
-def next_groups(
-    bench: Bench,
-    study: Study,
-    plan: StudyPlan,
-    runs: Sequence[NightRun],
-    patience: float,
-    now: dt.datetime,
-    known: Known = everything,
-) -> list[list[str]]:
+def let_be(
+    bench: Bench, study: Study, runs: Sequence[NightRun], patience: float, now: dt.datetime, known: Known = everything
+) -> dict[str, str]:
+    """Trials that are not to be begun now, and why not; the night is for the others."""
+    names = [trial.name for trial in bench.trials(study).trials]
+    found = {name: NEW for name in names if not known(study, name)}
+    found |= dict.fromkeys(_resting(runs, names, now, patience), "failed a moment ago, and is tried again")
+    stopped = {name for run in runs if run.stopped() for name in run.names(names)}
+    return found | dict.fromkeys(stopped, "was ended by a person; the next night goes on")
+
+
+def next_groups(bench: Bench, study: Study, plan: StudyPlan, runs: Sequence[NightRun]) -> list[list[str]]:
     """Runs in the order in which they are to be asked for: what was paused, then the others; what has taken its run
-    with it comes last, alone. What is under way, was stopped by a person or failed a moment ago is left out."""
+    with it comes last, alone. What is under way is left out."""
     night = plan.night
     if night is None:
         return []
     names = [trial.name for trial in bench.trials(study).trials]
     under_way = {name for run in runs if run.unfinished() for name in run.names(names)}
-    stopped = {name for run in runs if run.stopped() for name in run.names(names)}
-    let_be = under_way | stopped | _resting(runs, names, now, patience)
-    left = [
-        entry
-        for entry in plan.tonight
-        if entry.state != "running" and entry.trial.name not in let_be and known(study, entry.trial.name)
-    ]
+    left = [entry for entry in plan.tonight if entry.state != "running" and entry.trial.name not in under_way]
     deadly = [entry.trial.name for entry in left if deaths_in(bench, study, entry.trial.name, night)]
     others = [entry for entry in left if entry.trial.name not in deadly]
     if bench.settings(study).night.order == "smart":

@@ -8,7 +8,7 @@ begins its night; the sensor begins one that was missed, asks for the trials, an
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -18,9 +18,10 @@ from ml.config import ConfigError
 from ml.studies.night import NightConfig
 from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
+from ml.studies.words import first_of
 from orchestration.nights import choosing, clock, marks
 from orchestration.nights.guards import disk_problem, holdup
-from orchestration.nights.planning import plan_nights
+from orchestration.nights.planning import StudyPlan, plan_nights
 from orchestration.nights.runs import NightRun, runs_of
 from orchestration.nights.window import Night, next_night, night_at
 from orchestration.resources import Bench, NotReady
@@ -169,7 +170,7 @@ def advance(
     if resting <= at_rest:
         said += [f"{name}: nothing is left to be begun in this night" for name in sorted(resting)]
         return Step(tuple(requests), tuple(said), at_rest)
-    trials, words, rests = _trials(bench, ready, now, studies, known)
+    trials, words, rests = _trials(bench, ready, now, known)
     rest = min(patience(found.night) for found in ready)
     return Step((*requests, *trials), (*said, *words), resting if rests else frozenset(), rest)
 
@@ -182,30 +183,50 @@ def _left_to_schedule(found: OnGoing, now: dt.datetime) -> str:
 
 
 def _trials(
-    bench: Bench, ready: Sequence[OnGoing], now: dt.datetime, studies: Sequence[Study], known: choosing.Known
+    bench: Bench, ready: Sequence[OnGoing], now: dt.datetime, known: choosing.Known
 ) -> tuple[list[dg.RunRequest], list[str], bool]:
     """The next runs of trials: of the first study that has any left."""
     under_way = [run for found in ready for run in found.of(marks.TRIALS) if run.unfinished()]
     waiting = sum(run.waits() for run in under_way)
     if waiting >= IN_QUEUE // 2:
         return [], [f"{waiting} runs with trials wait in the queue"], False
-    plans = {one.study.name: one for one in plan_nights(bench, now, studies)}
+    aside = {
+        found.study.name: choosing.let_be(bench, found.study, found.runs, patience(found.night), now, known)
+        for found in ready
+    }
+    # What cannot begin has no place: the night is not to be kept for it.
+    able = plan_nights(bench, now, [found.study for found in ready], without=aside)
+    plans = {one.study.name: one for one in able}
     said: list[str] = []
-    for found in ready:
+    in_turn = sorted(ready, key=lambda found: _first_begins(plans[found.study.name], now))
+    for found in in_turn:
         name = found.study.name
-        groups = choosing.next_groups(bench, found.study, plans[name], found.runs, patience(found.night), now, known)
+        words = [_not_now(aside[name])] if aside[name] else []
+        groups = choosing.next_groups(bench, found.study, plans[name], found.runs)
         if not groups:
             full = disk_problem(bench) if plans[name].named("no room") else ""
-            said.append(f"{name}: {full or plans[name].sentence}")
+            said.append(f"{name}: {'; '.join([*words, full] if full else words or [plans[name].sentence])}")
             continue
         if not under_way and (why := holdup(bench)):
             return [], [*said, f"{name}: {why}"], False
         at_most = (1 if found.config.order == "smart" else IN_QUEUE) - waiting
         requests = [_of_group(found, group) for group in groups[: max(0, at_most)]]
-        said.append(f"{name}: {plans[name].sentence}")
-        said += [f"{other.study.name}: after {name}" for other in ready[ready.index(found) + 1 :]]
+        said.append(f"{name}: {'; '.join([plans[name].sentence, *words])}")
+        said += [f"{other.study.name}: after {name}" for other in in_turn[in_turn.index(found) + 1 :]]
         return requests, said, False
     return [], said, not under_way
+
+
+def _first_begins(plan: StudyPlan, now: dt.datetime) -> dt.datetime:
+    """Whose turn it is: one that has only what no night is long enough for comes after those with other work."""
+    return min((entry.begins for entry in plan.tonight if entry.begins), default=now)
+
+
+def _not_now(aside: Mapping[str, str]) -> str:
+    trials: dict[str, list[str]] = {}
+    for name, why in aside.items():
+        trials.setdefault(why, []).append(name)
+    return "; ".join(f"{first_of(names, 3)} {why}" for why, names in trials.items())
 
 
 def _of_group(found: OnGoing, group: Sequence[str]) -> dg.RunRequest:

@@ -23,23 +23,27 @@ class Fitting:
         self._room = room_bytes
 
     def place(self, night: Night, entries: Iterable[Entry], features: Building) -> list[Entry]:
-        """The entries of one study that are to run, each with its place in the night or why it has none."""
+        """The entries of one study that are to run, each with its place in the night or why it has none. Those that are
+        longer than a night are left for `place_last`: they take no time from any other, of whatever study."""
         self.free = max(self.free, night.begins) + dt.timedelta(seconds=features.seconds or 0.0)
         self._room -= features.disk_bytes
-        placed, full = [], self.free >= night.ends
-        for entry in entries:
-            if entry.when != "tonight":
-                placed.append(entry)
-                continue
-            if not full and (lacking := self._lacking(entry)):
-                placed.append(replace(entry, when="no room", reason=lacking))
-                continue
-            entry = self._late(entry, night) if full else self._timed(entry, night)
-            full = full or entry.when != "tonight"
-            if entry.when != "next night":
-                self._room -= entry.disk_bytes
-            placed.append(entry)
-        return placed
+        return [one if _too_long(night, one) else self._placed(night, one) for one in entries]
+
+    def place_last(self, night: Night, entries: Iterable[Entry]) -> list[Entry]:
+        """With what all others leave, also those of which no night is long enough for an epoch: it may be misjudged."""
+        placed = [(self._placed(night, one), True) if _too_long(night, one) else (one, False) for one in entries]
+        return [one for one, last in sorted(placed, key=lambda pair: pair[1])]
+
+    def _placed(self, night: Night, entry: Entry) -> Entry:
+        if entry.when != "tonight":
+            return entry
+        full = self.free >= night.ends
+        if not full and (lacking := self._lacking(entry)):
+            return replace(entry, when="no room", reason=lacking)
+        entry = self._late(entry, night) if full else self._timed(entry, night)
+        if entry.when != "next night":
+            self._room -= entry.disk_bytes
+        return entry
 
     def _lacking(self, entry: Entry) -> str:
         if self._room >= entry.disk_bytes:
@@ -69,17 +73,20 @@ class Fitting:
             self.free += took
             return replace(entry, begins=begins)
         left, epoch = (night.ends - self.free).total_seconds(), entry.epoch_seconds
-        whole = self.free <= night.begins
-        self.free = night.ends
         bell = night.shown(night.ends)
-        if epoch > left and not whole:
+        if epoch > left and not _too_long(night, entry):
             said = f"not one epoch ({duration(epoch)}) fits into the {duration(left)} that are left until {bell}"
             return replace(entry, when="next night", reason=said)
         takes = time_of(entry.seconds, entry.at_most)
         said = f"takes {takes}, {duration(left)} are left until {bell}: goes on next night from there"
         if epoch > left:
-            said = f"one epoch may take {duration(epoch)}, longer than the night: a longer night would let it end"
+            said = f"one epoch may take {duration(epoch)}, longer than a night: a longer night would let it end"
+        self.free = night.ends
         return replace(entry, when="begins tonight", begins=begins, reason=said)
 
     def _late(self, entry: Entry, night: Night) -> Entry:
         return replace(entry, when="next night", reason=f"the night is full until {night.shown(night.ends)}")
+
+
+def _too_long(night: Night, entry: Entry) -> bool:
+    return entry.when == "tonight" and entry.epoch_seconds > (night.ends - night.begins).total_seconds()

@@ -25,6 +25,7 @@ HOLDUPS = (
     "could not be prepared",
     "was ended by a person",
     "its settings cannot be read",
+    "is new since the definitions were loaded",
 )
 """Words by which a sentence of the sensor says that a night waits for something."""
 

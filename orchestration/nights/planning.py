@@ -7,7 +7,7 @@ leaves nothing behind and nothing out. The machine is one, so studies take their
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ml.config import ConfigError
@@ -55,22 +55,30 @@ class StudyPlan:
 
 
 def plan_nights(
-    bench: Bench, now: dt.datetime, studies: Sequence[Study] = ALL_STUDIES, *, foresee: bool = False
+    bench: Bench,
+    now: dt.datetime,
+    studies: Sequence[Study] = ALL_STUDIES,
+    *,
+    foresee: bool = False,
+    without: Mapping[str, Collection[str]] | None = None,
 ) -> list[StudyPlan]:
     """The plan of the night that is going on, else of the next one, of every study.
 
     `foresee`: what was not foreseen yet is, which builds networks and may time steps (see `estimating`); else its cost
-    is unknown.
+    is unknown. `without`: trials of a study that are not to be begun now, whyever; nothing is kept for them.
     """
     try:
         kept_free = nights_of_lab(bench.lab).keep_free_bytes
     except ConfigError as problem:  # said of every study, where a person looks for why nothing runs
         return [StudyPlan(study, None, (), BUILT, str(problem)) for study in studies]
-    drafts = [_draft(bench, study, now, foresee) for study in studies]
+    left_out = without or {}
+    drafts = [_without(_draft(bench, study, now, foresee), left_out.get(study.name, ())) for study in studies]
     fitting = Fitting(now, free_bytes(bench.lab.root) - kept_free)
     # Sorting is stable: of two whose nights go on, the first of the registry has the machine first.
-    for number in sorted(range(len(drafts)), key=lambda number: _begins(drafts[number], now)):
-        drafts[number] = _fitted(drafts[number], fitting)
+    in_turn = sorted(range(len(drafts)), key=lambda number: _begins(drafts[number], now))
+    for fitted in (_fitted, _fitted_last):
+        for number in in_turn:
+            drafts[number] = fitted(drafts[number], fitting)
     return drafts
 
 
@@ -99,16 +107,29 @@ def _draft(bench: Bench, study: Study, now: dt.datetime, foresee: bool) -> Study
     return StudyPlan(study, night, tuple(entries), features, "")
 
 
+def _without(draft: StudyPlan, names: Collection[str]) -> StudyPlan:
+    return replace(
+        draft, entries=tuple(one for one in draft.entries if one.when == "done" or one.trial.name not in names)
+    )
+
+
 def _fitted(draft: StudyPlan, fitting: Fitting) -> StudyPlan:
+    if draft.night is None or not any(entry.when == "tonight" for entry in draft.entries):
+        return draft
+    fitted = replace(draft, entries=tuple(fitting.place(draft.night, draft.entries, draft.features)))
+    return replace(fitted, until=fitting.free if fitting.known else None)
+
+
+def _fitted_last(draft: StudyPlan, fitting: Fitting) -> StudyPlan:
     night = draft.night
     if night is None:
         return draft
-    entries = draft.entries
-    if any(entry.when == "tonight" for entry in entries):
-        entries = tuple(fitting.place(night, entries, draft.features))
-    fitted = replace(draft, entries=entries)
-    if fitted.tonight and fitting.known:
+    free = fitting.free
+    fitted = replace(draft, entries=tuple(fitting.place_last(night, draft.entries)))
+    if fitting.free > free:
         fitted = replace(fitted, until=fitting.free)
+    if not (fitted.tonight and fitting.known):
+        fitted = replace(fitted, until=None)
     return replace(fitted, sentence=_sentence(fitted, night))
 
 

@@ -56,6 +56,29 @@ def test_one_whose_night_begins_later_waits_for_it_and_one_that_ends_earlier_get
     assert (earlier[0].when, earlier[0].reason) == ("next night", "the night is full until 22:00")
 
 
+def test_what_does_not_fit_any_more_leaves_its_time_to_what_does(tmp_path: Path):
+    long, *short = entries(tmp_path, 10, 1, 1)
+    placed = Fitting(NOW, ROOM).place(night("17:00", "22:00"), [replace(long, epoch_seconds=5 * 3600), *short], BUILT)
+    assert [entry.when for entry in placed] == ["next night", "tonight", "tonight"]
+    assert "not one epoch (5.0 h)" in placed[0].reason
+    assert [entry.begins for entry in placed[1:]] == [NOW, NOW + dt.timedelta(hours=1)]
+
+
+def test_what_no_night_is_long_enough_for_begins_with_what_all_others_leave(tmp_path: Path):
+    fitting, hours = Fitting(NOW, ROOM), night("17:00", "22:00")
+    long, short = entries(tmp_path, 30, 1)
+    first = fitting.place(hours, [replace(long, epoch_seconds=15 * 3600), short], BUILT)
+    second = fitting.place(hours, entries(tmp_path, 2), BUILT)
+    begins = [entry.begins for entry in (*first, *second)]
+    assert begins == [None, NOW, NOW + dt.timedelta(hours=1)]
+    last = fitting.place_last(hours, first)
+    assert [entry.when for entry in last] == ["tonight", "begins tonight"]
+    assert last[1].begins == NOW + dt.timedelta(hours=3) and "longer than a night" in last[1].reason
+    fitting = Fitting(NOW, ROOM)
+    first = fitting.place(hours, [replace(long, epoch_seconds=15 * 3600), *entries(tmp_path, 6)], BUILT)
+    assert [entry.when for entry in fitting.place_last(hours, first)] == ["begins tonight", "next night"]
+
+
 def test_behind_one_that_nobody_can_foresee_no_time_is_promised(tmp_path: Path):
     fitting = Fitting(NOW, ROOM)
     placed = fitting.place(night("17:00", "10:00"), entries(tmp_path, 1, None, 1), BUILT)

@@ -96,13 +96,20 @@ def test_as_many_as_fit_then_one_that_goes_on_then_the_next_night(bench: Bench):
     )
 
 
-def test_an_epoch_longer_than_a_night_is_begun_in_a_whole_one_and_said_to_be_too_long(bench: Bench):
+def test_an_epoch_longer_than_a_night_is_begun_all_the_same_and_said_to_be_too_long(bench: Bench):
     measured(bench, CONCERT, "balance_1.00", 100 * HOUR)
-    assert not planned(bench).tonight
-    at = now().replace(hour=0)
-    whole = planned(bench, at)
-    assert names(whole, "begins tonight") == ["balance_0.00"]
-    assert "longer than the night" in whole.tonight[0].reason
+    for at in (now(), now().replace(hour=0), now().replace(hour=0, second=30)):
+        plan = planned(bench, at)
+        assert names(plan, "begins tonight") == ["balance_0.00"], "the estimate may be wrong: it is put to the test"
+        assert "longer than a night" in plan.tonight[0].reason
+
+
+def test_what_is_not_to_be_begun_keeps_no_time_from_the_others(bench: Bench):
+    measured(bench, CONCERT, "balance_1.00", 4 * HOUR)
+    aside = {"concert": {"balance_0.00", "balance_1.00"}}
+    plan = plan_nights(bench, now(), (CONCERT,), foresee=True, without=aside)[0]
+    assert names(plan, "tonight", "begins tonight") == ["balance_0.25", "balance_0.50"]
+    assert plan.tonight[0].begins == now() and names(plan, "done") == ["balance_1.00"]
 
 
 def test_what_a_trial_takes_around_its_epochs_is_counted(bench: Bench):

@@ -1,0 +1,115 @@
+"""Two studies in one night: one that cannot begin leaves the night to the other."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+
+from ml.config import merge
+from ml.studies.concert.study import CONCERT
+from ml.studies.denoise.demo import write_corpus
+from ml.studies.denoise.study import DENOISE
+from orchestration.instance_home import prepare_instance
+from orchestration.nights import marks
+from orchestration.nights.driving import Step, advance
+from orchestration.nights.planning import plan_nights
+from orchestration.resources import Bench
+from tests.orchestration.nights.made_up import look, measured
+from tests.orchestration.tiny_definitions import defs
+from tests.small_lab import TINIES, small_corpus, small_lab, write_yaml
+
+NOW = dt.datetime(2026, 11, 21, 18, tzinfo=dt.UTC)
+STUDIES = (CONCERT, DENOISE)
+HOURS = {"starts": "17:00", "ends": "23:00", "timezone": "UTC"}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A lab whose first study would fill the night."""
+    folder = tmp_path_factory.mktemp("two")
+    sources = {study.name: folder / study.name for study in STUDIES}
+    small_corpus(sources["concert"])
+    sources["denoise"].mkdir()
+    write_corpus(sources["denoise"], scale=0.1)
+    made = small_lab(folder / "lab", sources["concert"])
+    write_yaml(made.lab.sources_file, {name: str(path) for name, path in sources.items()})
+    write_yaml(made.lab.nights_file, {"keep_free_gb": 0.0})
+    nights = {"concert": HOURS, "denoise": HOURS | {"mode": "quick"}}
+    said = {name: merge(TINIES[name], {"night": night}) for name, night in nights.items()}
+    write_yaml(made.lab.studies_file, said)
+    for study in STUDIES:
+        look(made, study)
+    measured(made, CONCERT, "balance_1.00", 6 * 3600.0)
+    quick = next(trial.name for trial in made.trials(DENOISE).trials if trial.mode == "quick")
+    measured(made, DENOISE, quick, 600.0)
+    plan_nights(made, NOW, STUDIES, foresee=True)
+    return made
+
+
+@dataclass(frozen=True)
+class House:
+    """The lab, and Dagster's books of one night."""
+
+    bench: Bench
+    instance: dg.DagsterInstance
+
+    def step(self) -> Step:
+        return advance(self.bench, self.instance, NOW, STUDIES)
+
+    def start(self, request: dg.RunRequest, status: DagsterRunStatus) -> dg.DagsterRun:
+        partition = {"dagster/partition": request.partition_key} if request.partition_key else {}
+        tags = {**request.tags, **partition}
+        return self.instance.create_run_for_job(defs.resolve_job_def("quick_job"), status=status, tags=tags)
+
+
+@pytest.fixture
+def house(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    monkeypatch.setenv("DAGSTER_HOME", "is set by prepare_instance")
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "is set by prepare_instance")
+    prepare_instance(tmp_path / "dagster")
+    with dg.DagsterInstance.get() as instance:
+        yield House(bench, instance)
+
+
+def jobs(step: Step) -> set[str]:
+    return {request.job_name or "" for request in step.requests}
+
+
+def test_a_study_whose_drive_is_away_leaves_the_night_to_the_other(house: House) -> None:
+    drive = house.bench.source(CONCERT)
+    away = drive.rename(drive.with_name("away"))
+    try:
+        first = house.step()
+        assert jobs(first) == {"denoise_data"} and any("no such folder" in said for said in first.sentences)
+        house.start(first.requests[0], DagsterRunStatus.SUCCESS)
+        assert jobs(house.step()) == {"denoise_trials"}
+    finally:
+        away.rename(drive)
+
+
+def test_trials_that_a_person_has_ended_leave_the_night_to_the_other_study(house: House) -> None:
+    for request in house.step().requests:
+        house.start(request, DagsterRunStatus.SUCCESS)
+    for _ in range(5):
+        step = house.step()
+        if jobs(step) != {"concert_trials"}:
+            break
+        for request in step.requests:
+            assert request.tags[marks.PART] == marks.TRIALS
+            house.instance.report_run_canceled(house.start(request, DagsterRunStatus.STARTED))
+    assert jobs(step) == {"denoise_trials"}
+    assert any(said.startswith("concert: ") and "was ended by a person" in said for said in step.sentences)
+
+
+def test_trials_that_are_not_loaded_are_said_to_be_and_keep_no_time(house: House) -> None:
+    for request in house.step().requests:
+        house.start(request, DagsterRunStatus.SUCCESS)
+    step = advance(house.bench, house.instance, NOW, STUDIES, known=lambda study, name: study is DENOISE)
+    assert jobs(step) == {"denoise_trials"}
+    assert any(said.startswith("concert: ") and "Reload on the page" in said for said in step.sentences)
