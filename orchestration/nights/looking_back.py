@@ -172,9 +172,9 @@ def _tried(bench: Bench, study: str, trial: str, evening: Evening, now: dt.datet
             last, given_up = (number, str(account["status"])) if spans else (last, given_up)
             continue
         ended = ended_at(account, now) if account else None
-        if max(began, ended or began) < evening.begins:
-            continue
         running = number not in left_a_record and account is None
+        if max(began, ended or (now if running else began)) < evening.begins:
+            continue
         outcome = str(account["status"]) if account else "running" if running else DIED
         # Whole seconds are recorded: an attempt of a moment must not end before it began.
         spans.append(Span(began, max(ended, began) if ended else None, outcome))

@@ -203,6 +203,16 @@ def test_after_the_next_night_has_begun_the_page_is_about_that(night: Night) -> 
     assert before.begins == night.begins, "until then what was done by day belongs to the evening before"
 
 
+def test_a_trial_that_was_begun_before_the_evening_and_goes_on_is_on_the_page(night: Night) -> None:
+    tomorrow = night.begins + dt.timedelta(days=1, minutes=1)
+    with night.bench.records.begin("concert", "balance_0.50", "by hand"):  # nothing is committed, so no trace stays
+        report, text = night.write(tomorrow)
+    (one,) = report.tried
+    assert (one.trial, one.outcome, one.spans[0].ends) == ("balance_0.50", "running", None)
+    assert one.spans[0].begins < report.evening.begins
+    assert "The one trial that ran is still at work." in Reader(text).text
+
+
 def test_without_nights_it_is_about_the_last_24_hours(tmp_path: Path, corpus: Path, night: Night) -> None:
     bench = small_lab(tmp_path / "lab", corpus)
     now = clock.now()
