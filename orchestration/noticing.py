@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from ml.studies.study import Study
+from orchestration.hanging import patiently
 from orchestration.resources import Bench, NotReady
 
 LOOK_EVERY_SECONDS = 60
@@ -30,7 +31,7 @@ def source_sensor(study: Study, bench: Bench) -> dg.SensorDefinition:
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
             source = bench.source(study)
-            files, now = state_of(source)
+            files, now = patiently(f"what lies in {source}", lambda: state_of(source))
         except NotReady as problem:
             return dg.SkipReason(str(problem))
         except OSError as problem:

@@ -19,6 +19,7 @@ from ml.studies.night import NightConfig
 from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from ml.studies.words import first_of
+from orchestration.hanging import patiently
 from orchestration.nights import choosing, clock, marks
 from orchestration.nights.guards import disk_problem, holdup
 from orchestration.nights.planning import StudyPlan, plan_nights
@@ -106,7 +107,11 @@ def prepare(bench: Bench, found: OnGoing, now: dt.datetime) -> dg.RunRequest | s
     if any(run.unfinished() for run in runs):
         return "its data is being prepared"
     source = bench.source(found.study)  # raises a sentence that says what to set
-    if not source.exists():
+    try:
+        there = patiently(f"is {source} there", source.exists)
+    except OSError as problem:
+        return f"{source} cannot be read now ({problem.strerror}); see to its drive. It is looked for all night"
+    if not there:
         return f"{source}: no such folder; connect the drive or correct the path. It is looked for all night"
     if runs and runs[-1].stopped():
         return "the run that prepares its data was ended by a person; `nocturne run` or the next night goes on"

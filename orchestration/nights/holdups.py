@@ -22,6 +22,7 @@ HOLDUPS = (
     "the GPU is held by",
     "are to stay free",
     "no such folder",
+    "cannot be read now",
     "could not be prepared",
     "was ended by a person",
     "its settings cannot be read",

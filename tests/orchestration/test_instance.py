@@ -82,6 +82,18 @@ def test_a_misspelled_key_is_an_error_when_the_instance_is_loaded(home: Path) ->
         dg.DagsterInstance.get()
 
 
+def test_every_sensor_can_be_looked_at_at_once(tmp_path: Path) -> None:
+    """One that waits for a share keeps none from driving the nights."""
+    from orchestration.definitions import build_definitions
+    from orchestration.resources import Bench
+    from storage.lab import Lab
+
+    settings = load_yaml_from_path(str(SETTINGS))
+    assert isinstance(settings, dict)
+    sensors = list(build_definitions(Bench(Lab.open(tmp_path / "lab"))).sensors or ())
+    assert len(sensors) < settings["sensors"]["num_workers"]
+
+
 def test_nothing_is_said_about_storage_so_that_everything_lies_in_the_lab() -> None:
     settings = load_yaml_from_path(str(SETTINGS))
     assert isinstance(settings, dict)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
+import time
 
 import dagster as dg
 import pytest
 
 from ml.studies.emotion.study import EMOTION
+from orchestration import hanging, noticing
 from orchestration.noticing import source_sensor, state_of
 from orchestration.resources import Bench
 from orchestration.study_assets import study_assets
@@ -84,6 +87,28 @@ def test_a_drive_that_is_away_has_changed_nothing(bench, tmp_path):
     shutil.move(tmp_path / "away", tmp_path / "source")
     back = looked(bench, away.cursor or first.cursor)
     assert not back.run_requests and "nothing has changed" in back.skip_message
+
+
+def test_a_share_that_hangs_is_waited_for_a_moment_and_asked_once(bench, monkeypatch):
+    first = looked(bench, None)
+    network, asked = threading.Event(), []
+
+    def hangs(source):
+        asked.append(source)
+        network.wait(60)
+        return state_of(source)
+
+    monkeypatch.setattr(noticing, "state_of", hangs)
+    monkeypatch.setattr(hanging, "PATIENCE", 0.1)
+    began = time.monotonic()
+    for _ in range(3):
+        away = looked(bench, first.cursor)
+        assert not away.run_requests and "cannot be read now (it does not answer: " in away.skip_message
+    assert time.monotonic() - began < 30 and len(asked) == 1, "threads that hang are not heaped up"
+    network.set()
+    monkeypatch.setattr(hanging, "PATIENCE", 30)
+    assert "nothing has changed" in looked(bench, first.cursor).skip_message and len(asked) == 1
+    assert "nothing has changed" in looked(bench, first.cursor).skip_message and len(asked) == 2
 
 
 def test_without_a_source_it_says_what_to_set(tmp_path):

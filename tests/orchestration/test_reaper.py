@@ -109,9 +109,7 @@ def test_runs_that_wait_or_ended_or_live_are_left_alone(instance: dg.DagsterInst
     assert {run_id: status(instance, run_id) for run_id in left} == left
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux", reason="elsewhere the clock does not matter"
-)
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the clock does not matter")
 @pytest.mark.parametrize("hours", [1, -1])
 def test_a_clock_that_is_set_makes_no_process_another_one(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, hours: int

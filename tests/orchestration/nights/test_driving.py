@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import pytest
 from dagster import DagsterRunStatus
 
 from ml.studies.concert.study import CONCERT
-from orchestration import data
+from orchestration import data, hanging
 from orchestration.instance_home import prepare_instance
 from orchestration.nights import clock, marks
 from orchestration.nights.driving import IN_QUEUE, Step, advance, begin, patience
+from orchestration.nights.holdups import HOLDUPS
 from orchestration.nights.window import Night, night_at
 from orchestration.resources import Bench
 from storage import durable
@@ -148,6 +150,24 @@ def test_a_source_that_is_away_or_not_set_is_said(evening: Evening, monkeypatch:
     said = begin(evening.bench, CONCERT, evening.instance, evening.now)
     assert isinstance(said, str) and f"set {CONCERT.source_variable}, or write" in said
     evening.bench.lab.sources_file.write_text(listed)
+
+
+def test_a_source_that_does_not_answer_keeps_nobody_waiting(evening: Evening, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, source = threading.Event(), evening._corpus
+    there = Path.exists
+
+    def hangs(path: Path) -> bool:
+        return bool(path != source or network.wait(60)) and there(path)
+
+    monkeypatch.setattr(Path, "exists", hangs)
+    monkeypatch.setattr(hanging, "PATIENCE", 0.1)
+    said = evening.step()
+    assert said.requests == ()
+    assert f"concert: {source} cannot be read now (it does not answer: the drive hangs" in said.sentences[0]
+    assert any(words in said.sentences[0] for words in HOLDUPS), "the report says what held the night up"
+    network.set()
+    monkeypatch.setattr(hanging, "PATIENCE", 30)
+    assert [request.job_name for request in evening.step().requests] == ["concert_data"]
 
 
 def test_settings_that_cannot_be_read_are_said(evening: Evening) -> None:
