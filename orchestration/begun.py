@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ml.studies.experiments import same_settings
 from ml.studies.study import Study, Trial
@@ -42,24 +43,38 @@ def epochs_begun(
     wanted = {chains[one.trial.name] for one in states if one.state != "done"}
     under_way = _noted(bench, study, data, states)
     reached: dict[str, int] = {}
+    stopped: dict[str, int] = {}
+    """Chain to the patience of the most patient of it that stopped early: who waits no longer is at its end too."""
     for one in states:
         chain = chains[one.trial.name]
-        if chain in wanted:
+        if chain not in wanted:
+            continue
+        if one.state == "done":
+            account = _finished(bench, study, one)
+            own = int(account["epochs_done"])
+            if account.get("stopped_early") and (patience := study.patience(account["config"])) is not None:
+                stopped[chain] = max(stopped.get(chain, 0), patience)
+        else:
             own = max(_recorded(bench, study, one, data), under_way.get(one.trial.name, 0))
-            reached[chain] = max(reached.get(chain, 0), own)
-    return {
-        one.trial.name: min(reached[chains[one.trial.name]], study.planned_epochs(one.trial))
-        for one in states
-        if one.state != "done"
-    }
+        reached[chain] = max(reached.get(chain, 0), own)
+    found = {}
+    for one in states:
+        if one.state != "done":
+            chain, planned = chains[one.trial.name], study.planned_epochs(one.trial)
+            patience = study.patience(one.trial.config.model_dump(mode="json"))
+            ended = patience is not None and patience <= stopped.get(chain, 0)
+            found[one.trial.name] = planned if ended else min(reached[chain], planned)
+    return found
+
+
+def _finished(bench: Bench, study: Study, one: TrialState) -> dict[str, Any]:
+    """The newest account of a trial that is done."""
+    history = bench.records.history(study.name, one.trial.name)
+    return [record.account for record in history if record.account["status"] == "finished"][-1]
 
 
 def _recorded(bench: Bench, study: Study, one: TrialState, data: StudyData) -> int:
     """The epochs that the record of the newest attempt tells of, where it was at the same trial."""
-    if one.state == "done":
-        history = bench.records.history(study.name, one.trial.name)
-        finished = [record.account for record in history if record.account["status"] == "finished"]
-        return int(finished[-1]["epochs_done"])
     if one.state not in ("paused", "failed", "running"):
         return 0
     record = bench.records.latest(study.name, one.trial.name)

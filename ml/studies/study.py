@@ -216,13 +216,18 @@ class Study(ABC):
     def planned_epochs(self, trial: Trial) -> int:
         """Epochs that the trial trains at most."""
 
-    def may_stop_early(self, config: Mapping[str, Any], epochs: int) -> bool:
-        """Whether a trial with these settings, as JSON has them, can end before its last epoch."""
+    def patience(self, config: Mapping[str, Any]) -> int | None:
+        """The patience of a trial with these settings, as JSON has them; None: it never stops early."""
         try:
-            patience = _value_of(config, self.patience_setting)
+            said: int | None = _value_of(config, self.patience_setting)
         except KeyError:  # recorded before there was such a setting
-            return False
-        return patience is not None and int(patience) < epochs
+            return None
+        return said
+
+    def may_stop_early(self, config: Mapping[str, Any], epochs: int) -> bool:
+        """Whether a trial with these settings can end before its last epoch."""
+        patience = self.patience(config)
+        return patience is not None and patience < epochs
 
     @abstractmethod
     def take_inventory(

@@ -117,6 +117,15 @@ def test_what_went_on_longer_than_others_is_expected_to_go_on(bench: Bench):
     assert (late.seconds, late.at_most) == (HOUR / 4, HOUR / 4), "none stopped after so many epochs"
 
 
+def test_one_that_says_the_same_as_one_that_stopped_early_costs_no_epochs(bench: Bench):
+    stopped(bench, "balance_1.00", HOUR, 2)
+    stopped(bench, "balance_0.75", HOUR, 3)
+    own = bench.lab.experiments("concert")
+    write_yaml(own / "again.yaml", {"balance_strength": 1.0, "name": "again"})
+    again = entry(planned(bench), "again")
+    assert (again.seconds, again.at_most) == (0, 0) and "its epochs are shared" in again.reason
+
+
 def a_state(bench: Bench, name: str, epoch: int, forced_by: str | None = None) -> None:
     """The state of an epoch as a trial leaves it."""
     known, trial = bench.data(CONCERT), bench.trials(CONCERT).named(name)

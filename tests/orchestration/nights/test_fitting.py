@@ -139,3 +139,14 @@ def test_epochs_of_a_finished_sibling_serve_a_longer_one(grid: Bench):
         before[name] or 0.0 for name in before if "bs4" in name
     )
     assert long in after
+
+
+def test_who_waits_no_longer_than_a_sibling_that_stopped_is_at_its_end_too(grid: Bench):
+    names = [trial.name for trial in grid.trials(DENOISE).trials if trial.mode == "small" and "bs4" in trial.name]
+    measured(grid, DENOISE, grid.trials(DENOISE).trials[0].name, 600.0)
+    patient = next(name for name in names if "ep4" in name and "es3" in name)
+    attempt(grid, DENOISE, patient, "finished", epochs_done=3, stopped_early=True)
+    tonight = {entry.trial.name: entry for entry in plan_nights(grid, NOW, (DENOISE,), foresee=True)[0].tonight}
+    waiting = tonight[next(name for name in names if "ep4" in name and "es2" in name)]
+    around = tonight[next(name for name in names if "ep2" in name)].seconds or 0.0
+    assert waiting.seconds == waiting.at_most == pytest.approx(around)
