@@ -82,7 +82,7 @@ def report_request(
             continue
         tag = f"{marks.REPORT} {evening}"
         return dg.RunRequest(
-            run_key=f"{tag} {len(asked) + 1}",
+            run_key=f"{tag} after {asked[-1].run.run_id if asked else 'none'}",
             job_name=REPORT_JOB,
             tags={marks.NIGHT: tag, marks.PART: marks.REPORT},
         )

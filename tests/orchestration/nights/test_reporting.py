@@ -62,6 +62,12 @@ class House:
         request = report_request(self.bench, self.instance, now, ALL_STUDIES, self.bells)
         return request.tags[marks.NIGHT].removeprefix("report ") if request else None
 
+    def asked(self, now: dt.datetime) -> dg.RunRequest:
+        """The request that is made now."""
+        request = report_request(self.bench, self.instance, now, ALL_STUDIES, self.bells)
+        assert request is not None
+        return request
+
     def ran(self, evening: str, status: DagsterRunStatus = DagsterRunStatus.SUCCESS) -> dg.DagsterRun:
         begins = dt.datetime.fromisoformat(f"{evening}T{STARTS}:00+00:00")
         night = Night("concert", evening, begins, begins + dt.timedelta(hours=17))
@@ -69,9 +75,7 @@ class House:
 
     def reported(self, now: dt.datetime, status: DagsterRunStatus = DagsterRunStatus.SUCCESS) -> dg.DagsterRun:
         """The run that is asked for now, as it ends."""
-        request = report_request(self.bench, self.instance, now, ALL_STUDIES, self.bells)
-        assert request is not None
-        return self._run(request.tags, status)
+        return self._run(self.asked(now).tags, status)
 
     def _run(self, tags: dict[str, str], status: DagsterRunStatus) -> dg.DagsterRun:
         job = defs.resolve_job_def("quick_job")
@@ -112,6 +116,8 @@ def test_it_is_asked_for_once_when_the_last_run_of_the_evening_has_ended(
     soon, later = clock.now() + DAY, dt.timedelta(seconds=RETRY_SECONDS + 60)
     monkeypatch.setenv(clock.OFFSET, str(DAY.total_seconds()))
     assert house.due(soon) is None and house.due(soon + later) == EVENING, "it is tried again after a while"
+    again = house.asked(soon + later)
+    assert again.run_key == f"report {EVENING} after {report.run_id}", "no key comes twice, whatever a person deletes"
     assert [run.part for run in runs_since(house.instance, marks.REPORT, at(-24))] == [marks.REPORT]
 
 
