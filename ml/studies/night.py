@@ -29,7 +29,8 @@ class NightConfig(Config):
     timezone: str | None = None
     """Where the clock hangs, such as Europe/Berlin; null: where this machine is."""
     days: tuple[Day, ...] = Field(default=WEEK, min_length=1)
-    """Evenings on which a night begins: mon, tue, wed, thu, fri, sat, sun."""
+    """Evenings that have a night: mon, tue, wed, thu, fri, sat, sun. One that begins after midnight is of the evening
+    before: with fri it begins at 01:00 on Saturday."""
     order: Literal["declared", "smart"] = "declared"
     """Which trial comes next: declared, as the study lists them; smart, what the finished ones make likely to win."""
     mode: str | None = None
@@ -77,6 +78,21 @@ class NightConfig(Config):
     def ends_at(self) -> dt.time:
         """`ends` as a time of day."""
         return _time(self.ends)
+
+    @property
+    def begins_after_midnight(self) -> bool:
+        """Whether a night begins on the day after its evening: its middle is in a morning (08:00 to 20:00 is a day)."""
+        begins, ends = (
+            dt.timedelta(hours=at.hour, minutes=at.minute, seconds=at.second) for at in (self.begins_at, self.ends_at)
+        )
+        return begins < ends and begins + ends < dt.timedelta(days=1)
+
+    @property
+    def days_of_beginning(self) -> tuple[Day, ...]:
+        """The days of the calendar on which a night begins."""
+        if not self.begins_after_midnight:
+            return self.days
+        return tuple(WEEK[(WEEK.index(day) + 1) % len(WEEK)] for day in self.days)
 
 
 def _time(said: str) -> dt.time:

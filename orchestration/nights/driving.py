@@ -95,7 +95,8 @@ def going_on(bench: Bench, study: Study, instance: dg.DagsterInstance, now: dt.d
         following = next_night(config, now, study.name)
         if following is None:
             return "its nights are off"
-        return f"its next night begins on {following.name} at {following.shown(following.begins)}"
+        day = f"{following.begins.astimezone(following.zone):%Y-%m-%d}"
+        return f"its next night begins on {day} at {following.shown(following.begins)}"
     return OnGoing(study, config, night, runs_of(instance, night.tag))
 
 

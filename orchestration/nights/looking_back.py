@@ -25,7 +25,7 @@ DIED = "died"
 
 @dataclass(frozen=True)
 class Evening:
-    """All nights that began on one date, and what belongs to them: everything until the next ones begin."""
+    """All nights of one evening, and what belongs to them: everything until the next ones begin."""
 
     name: str
     """The date: 2026-11-21."""

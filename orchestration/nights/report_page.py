@@ -7,6 +7,7 @@ every address but its own.
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 import re
 from contextlib import suppress
@@ -96,7 +97,8 @@ def _when(report: Report) -> str:
     night = report.evening
     if not night.nights:
         return f"The last 24 hours, until {night.day(night.ends)}, {night.shown(night.ends)}"
-    said = f"Night of {night.day(night.begins)}, {night.shown(night.begins)} to {night.shown(night.ends)}"
+    evening = dt.datetime.fromisoformat(night.name).replace(tzinfo=night.zone)
+    said = f"Night of {night.day(evening)}, {night.shown(night.begins)} to {night.shown(night.ends)}"
     return said if report.is_over else f"{said}: still going on, written at {night.shown(report.written)}"
 
 

@@ -42,7 +42,7 @@ def night_job(study: Study, part: str) -> UnresolvedAssetJobDefinition:
 def night_schedule(study: Study, bench: Bench) -> dg.ScheduleDefinition:
     """Begins the night of the study when the clock shows its time, by looking at the source."""
     config = bench.settings(study).night
-    days = ",".join(config.days) if len(config.days) < 7 else "*"
+    days = ",".join(config.days_of_beginning) if len(config.days) < 7 else "*"
 
     @dg.schedule(
         name=f"{study.name}_night",

@@ -25,7 +25,7 @@ class Night:
 
     study: str
     name: str
-    """The date of the evening, where the clock hangs: 2026-11-21."""
+    """The date of its evening, where the clock hangs: 2026-11-21; what begins after midnight is of the one before."""
     begins: dt.datetime
     """UTC."""
     ends: dt.datetime
@@ -78,8 +78,9 @@ def _around(config: NightConfig, now: dt.datetime, study: str) -> Iterator[Night
         evening = today + days * DAY
         if WEEK[evening.weekday()] not in config.days:
             continue
-        morning = evening if config.ends_at > config.begins_at else evening + DAY
-        begins, ends = _moment(evening, config.begins_at, zone), _moment(morning, config.ends_at, zone)
+        first = evening + DAY if config.begins_after_midnight else evening
+        last = first if config.ends_at > config.begins_at else first + DAY
+        begins, ends = _moment(first, config.begins_at, zone), _moment(last, config.ends_at, zone)
         if begins < ends:  # minutes that the clock leaps over in spring are no night
             yield Night(study, evening.isoformat(), begins, ends, zone)
 

@@ -23,6 +23,7 @@ from orchestration.nights.report import Report
 from orchestration.nights.report_asset import morning_report
 from orchestration.nights.report_page import marked
 from orchestration.nights.report_written import write_report
+from orchestration.nights.window import night_at
 from orchestration.resources import Bench
 from storage.lab import Lab
 from tests.orchestration.commands import command
@@ -41,6 +42,12 @@ class Night:
     bench: Bench
     begins: dt.datetime
     ends: dt.datetime
+
+    @property
+    def name(self) -> str:
+        found = night_at(self.bench.settings(CONCERT).night, self.begins, CONCERT.name)
+        assert found is not None and found.begins == self.begins
+        return found.name
 
     def write(self, now: dt.datetime | None = None) -> tuple[Report, str]:
         report, path = write_report(self.bench, None, now or clock.now(), None, ALL_STUDIES)
@@ -186,7 +193,7 @@ def test_nothing_on_the_page_is_executed_or_fetched(written: tuple[Report, str])
 
 def test_the_newest_page_is_the_latest_and_an_older_one_is_written_beside_it(night: Night, tmp_path: Path) -> None:
     report, text = night.write(night.ends + dt.timedelta(minutes=5))
-    assert report.is_over and "still going on" not in text and report.evening.name == night.begins.date().isoformat()
+    assert report.is_over and "still going on" not in text and report.evening.name == night.name
     reports = night.bench.lab.reports
     assert (reports / "latest.html").read_text(encoding="utf-8") == text
     older = (night.begins - dt.timedelta(days=3)).date().isoformat()
@@ -260,7 +267,7 @@ def test_code_is_set_apart_and_all_else_escaped() -> None:
 def test_the_asset_writes_it_links_it_and_runs_the_command(night: Night, tmp_path: Path) -> None:
     prepare_instance(tmp_path / "home")
     write_yaml(night.bench.lab.nights_file, {"on_morning": ["touch", str(tmp_path / "called")]})
-    evening = night.begins.date().isoformat()
+    evening = night.name
     try:
         with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
             done = dg.materialize(

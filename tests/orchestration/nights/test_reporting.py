@@ -145,6 +145,20 @@ def test_a_night_in_which_nothing_could_begin_has_its_page_once(house: House) ->
         assert house.due(at(hour)) is None
 
 
+def test_studies_that_share_a_night_one_before_and_one_after_midnight_have_one_page(house: House) -> None:
+    write_yaml(house.bench.lab.sources_file, {name: str(house.source) for name in ("concert", "denoise")})
+    hours = {"concert": NIGHT | {"ends": "01:00"}, "denoise": NIGHT | {"starts": "01:00"}}
+    write_yaml(house.bench.lab.studies_file, {name: {"night": night} for name, night in hours.items()})
+    for hour in (-6, 0.9, 1.1, 9.9):
+        house.look(at(hour))
+        assert house.due(at(hour)) is None, "until ten the machine is at work"
+    house.look(at(10))
+    assert house.due(at(10)) == EVENING and set(house.bells) == {EVENING}
+    told, page = write_report(house.bench, house.instance, at(10.1))
+    assert (told.evening.begins, told.evening.ends) == (at(-7), at(10)) and set(told.evening.nights) == set(hours)
+    assert f"Night of {at(-7):%A}, {at(-7).day} " in page.read_text(encoding="utf-8") and page.stem == EVENING
+
+
 def test_that_is_so_too_when_nobody_looked_again_before_the_next_night(house: House) -> None:
     house.look(at(1))
     house.look(at(18))

@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from ml.studies.concert.study import CONCERT
 from ml.studies.night import NightConfig
 from orchestration.nights import clock
+from orchestration.nights.schedule import night_schedule
 from orchestration.nights.window import DAY, Night, last_night, next_night, night_at
+from orchestration.resources import Bench
+from storage.lab import Lab
+from tests.small_lab import write_yaml
 
 BERLIN = NightConfig(timezone="Europe/Berlin")
 HOUR = dt.timedelta(hours=1)
@@ -85,7 +90,7 @@ def test_minutes_that_the_clock_shows_twice_are_begun_at_the_first_and_leapt_ove
     gone = NightConfig(timezone="Europe/Berlin", starts="02:45", ends="03:15")  # 02:45 is 03:45 on that day
     night = next_night(gone, at("2026-03-28 12:00"), "concert")
     assert night is not None
-    assert night.name == "2026-03-30"
+    assert night.name == "2026-03-29"
 
 
 def test_a_clock_moved_by_an_hour_gives_the_same_night_another_name_never():
@@ -111,6 +116,56 @@ def test_a_short_night_lies_within_one_day_and_its_seconds_are_shown():
     assert night.left(at("2026-11-21 11:00")) == 180
     assert night.left(at("2026-11-21 13:00")) == 0
     assert night.shown(night.ends) == "12:03:30"
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "now", "name"),
+    [
+        ("01:00", "10:00", "2026-11-22 01:00", "2026-11-21"),
+        ("00:00", "10:00", "2026-11-22 09:59", "2026-11-21"),
+        ("07:00", "10:00", "2026-11-22 08:00", "2026-11-21"),
+        ("01:00", "17:00", "2026-11-22 16:00", "2026-11-21"),  # while another study has the hours from 17:00
+        ("17:00", "01:00", "2026-11-22 00:30", "2026-11-21"),
+        ("17:00", "23:00", "2026-11-21 22:00", "2026-11-21"),
+        ("00:00", "00:00", "2026-11-22 03:00", "2026-11-22"),
+        ("08:00", "20:00", "2026-11-22 09:00", "2026-11-22"),  # a day
+    ],
+)
+def test_what_begins_after_midnight_belongs_to_the_evening_before(starts: str, ends: str, now: str, name: str):
+    config = NightConfig(timezone="UTC", starts=starts, ends=ends)
+    night = night_at(config, at(now), "a")
+    assert night is not None and night.name == name
+    before, after = last_night(config, at(now), "a"), next_night(config, at(now), "a")
+    assert before is not None and after is not None
+    day = dt.date.fromisoformat(name)
+    assert (before.name, after.name) == ((day - DAY).isoformat(), (day + DAY).isoformat())
+    assert before.ends <= night.begins and night.ends <= after.begins
+
+
+def test_days_are_evenings_for_a_night_that_begins_after_midnight_too():
+    late = NightConfig(timezone="UTC", starts="01:00", ends="10:00", days=("fri", "sun"))
+    begun = [night_at(late, at(f"2026-11-{day} 02:00"), "a") for day in range(20, 27)]  # from a Friday on
+    assert [night.name if night else None for night in begun] == [
+        None,
+        "2026-11-20",
+        None,
+        "2026-11-22",
+        None,
+        None,
+        None,
+    ]
+    assert late.days_of_beginning == ("sat", "mon")
+    night = begun[1]
+    assert night is not None
+    assert (night.begins, night.shown(night.begins)) == (at("2026-11-21 01:00"), "01:00 (Sat 21 Nov)")
+
+
+def test_the_schedule_of_such_a_night_is_heard_on_the_day_on_which_it_begins(tmp_path: Path):
+    bench = Bench(Lab.open(tmp_path / "lab"))
+    for starts, cron in (("17:00", "0 17 * * fri,sun"), ("01:00", "0 1 * * sat,mon")):
+        night = {"timezone": "UTC", "starts": starts, "ends": "10:00", "days": ["fri", "sun"]}
+        write_yaml(bench.lab.studies_file, {"concert": {"night": night}})
+        assert night_schedule(CONCERT, bench).cron_schedule == cron
 
 
 def test_only_the_evenings_that_are_named_have_a_night():
