@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ml.config import fingerprint
 from ml.studies.study import Study
 from orchestration.feature_costs import BYTES, SECONDS, bytes_to_build
-from orchestration.resources import Bench, NotReady
+from orchestration.resources import Bench, NotReady, StudyData
 from storage.results import publish
 
 if TYPE_CHECKING:
@@ -44,19 +44,33 @@ def take_inventory(bench: Bench, study: Study, progress: Progress) -> tuple[pd.D
 
 def divide(bench: Bench, study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The split of the last inventory, and what leaks in it (nothing, if all is well)."""
-    files = _noted(bench, study, "inventory").table("files")
-    settings = bench.settings(study)
+    inventory = _noted(bench, study, "inventory")
+    files, settings = inventory.table("files"), bench.settings(study)
     rule = fingerprint(study.split_rule(settings))
     split = study.split(files, settings, _frozen(bench, study, rule))
     account = {
         "fingerprint": fingerprint(rule, split.to_csv(index=False)),
         "rule": rule,
+        "inventory": inventory.account["fingerprint"],
         "data_fingerprint": study.data_fingerprint(files, split),
         "classes": study.classes(settings, split),
     }
     bench.records.note(study.name, "split", account, {"splits": split})
     publish(bench.lab)
     return split, study.leaks(files, split)
+
+
+def next_data(bench: Bench, study: Study) -> StudyData:
+    """The data as the next night or run would divide it: what was looked at since, or is set anew, is taken up then."""
+    data = bench.data(study)
+    inventory, split = (_noted(bench, study, kind) for kind in ("inventory", "split"))
+    settings = bench.settings(study)
+    rule = fingerprint(study.split_rule(settings))
+    if (split.account.get("inventory"), split.account.get("rule")) == (inventory.account["fingerprint"], rule):
+        return data
+    files = inventory.table("files")
+    parts = study.split(files, settings, _frozen(bench, study, rule))
+    return StudyData(files, parts, study.data_fingerprint(files, parts), study.features_key(parts, settings))
 
 
 def _frozen(bench: Bench, study: Study, rule: str) -> pd.DataFrame | None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from ml.config import ConfigError
+from ml.training.accounts import OutOfMemory
 from orchestration.resources import NotReady
 from orchestration.showing import VOICE
 from storage.durable import LabFull
@@ -21,8 +22,9 @@ def may_pass(problem: BaseException) -> bool:
 
 
 def passes_later(problem: BaseException) -> bool:
-    """Can it succeed later the same night? Where `may_pass`; and on a full disk, though not within seconds."""
-    return may_pass(problem) or isinstance(problem, LabFull)
+    """Can it succeed later the same night? Where `may_pass`; and where the disk is full, or another program has the memory
+    of the GPU, though not within seconds."""
+    return may_pass(problem) or isinstance(problem, LabFull | OutOfMemory)
 
 
 def sentence(problem: BaseException) -> str:

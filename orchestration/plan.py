@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml.studies.study import Study, Trial
+from orchestration.data import next_data
 from orchestration.resources import Bench, NotReady, StudyData
 
 STATES = ("done", "missing", "stale", "failed", "diverged", "paused", "running")
@@ -22,11 +23,14 @@ class TrialState:
     """When it was done, UTC, to the minute."""
 
 
-def trial_states(bench: Bench, study: Study) -> list[TrialState]:
-    """The state of every trial: done only when data, features, settings and precision are the present ones."""
+def trial_states(bench: Bench, study: Study, *, upcoming: bool = False) -> list[TrialState]:
+    """The state of every trial: done only when data, features, settings and precision are the present ones.
+
+    The present data is what was divided last, with which a night goes on; `upcoming`: what will be divided next.
+    """
     trials = bench.trials(study).trials
     try:
-        data = bench.data(study)
+        data = next_data(bench, study) if upcoming else bench.data(study)
         precision = bench.machine().precision if bench.machine_is_known() else None
     except NotReady:
         data, precision = None, None

@@ -33,7 +33,7 @@ def print_studies(bench: Bench) -> int:
         except NotReady as problem:
             print(f"  source: {problem}")
         try:
-            states = plan.trial_states(bench, study)
+            states = plan.trial_states(bench, study, upcoming=True)
             trials = bench.trials(study)
         except ConfigError as problem:
             print(f"  {problem}", file=sys.stderr)

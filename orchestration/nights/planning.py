@@ -97,7 +97,7 @@ def _draft(bench: Bench, study: Study, now: dt.datetime, foresee: bool) -> Study
             )
             return StudyPlan(study, None, (), BUILT, said)
         bench.source(study)
-        entries = work_of(bench, study, night, foresee=foresee)
+        entries = work_of(bench, study, night, foresee=foresee, upcoming=night.begins > now)
     except (ConfigError, NotReady) as problem:
         return StudyPlan(study, None, (), BUILT, str(problem))
     try:

@@ -12,6 +12,7 @@ from ml.studies.experiments import same_settings
 from ml.studies.night import NightConfig
 from ml.studies.study import Study, Trial
 from orchestration.begun import chains_of, epochs_begun, identity_of
+from orchestration.data import next_data
 from orchestration.estimating import Cost, costs
 from orchestration.nights.window import Night
 from orchestration.ordering import promising
@@ -56,11 +57,12 @@ class Entry:
         return "; ".join(part for part in (self.why, self.reason) if part)
 
 
-def work_of(bench: Bench, study: Study, night: Night, *, foresee: bool) -> list[Entry]:
-    """Every trial that a night of the study is about: to be done (as if all of it fitted), given up, done."""
+def work_of(bench: Bench, study: Study, night: Night, *, foresee: bool, upcoming: bool = False) -> list[Entry]:
+    """Every trial that a night of the study is about: to be done (as if all of it fitted), given up, done. `upcoming`:
+    the night is still to come, and will divide the data anew."""
     config: NightConfig = bench.settings(study).night
-    states = _of_the_mode(study, config, trial_states(bench, study))
-    data = _data(bench, study)
+    states = _of_the_mode(study, config, trial_states(bench, study, upcoming=upcoming))
+    data = _data(bench, study, upcoming)
     refusals = {one.trial.name: _refusal(bench, study, config, one, data, night) for one in states}
     todo = _in_order(
         bench, study, config, [one for one in states if one.state != "done" and not refusals[one.trial.name]]
@@ -100,9 +102,9 @@ def _of_the_mode(study: Study, config: NightConfig, states: Sequence[TrialState]
     return [one for one in states if config.mode in (None, one.trial.mode or one.trial.name)]
 
 
-def _data(bench: Bench, study: Study) -> StudyData | None:
+def _data(bench: Bench, study: Study, upcoming: bool) -> StudyData | None:
     try:
-        return bench.data(study)
+        return next_data(bench, study) if upcoming else bench.data(study)
     except NotReady:
         return None
 

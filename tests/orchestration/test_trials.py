@@ -16,10 +16,13 @@ import pytest
 from ml.studies.concert.study import CONCERT, ConcertStudy
 from ml.studies.study import Outcome, TrialJob
 from ml.training import walk
+from ml.training.accounts import OutOfMemory
 from orchestration import account as accounts
 from orchestration import data, execute, trials
+from orchestration.failures import may_pass, passes_later
 from orchestration.resources import Bench, NotReady
 from orchestration.trials import Answer, TrialFailed, run_trial
+from storage.durable import LabFull
 from tests.orchestration.commands import command
 from tests.small_lab import small_lab, write_yaml
 
@@ -269,3 +272,18 @@ def test_our_own_sentence_is_told_before_the_cause_below_it() -> None:
     result = dg.materialize([not_ready], raise_on_error=False, instance=dg.DagsterInstance.ephemeral())
     (event,) = [event for event in result.all_events if event.is_step_failure]
     assert execute._sentences(event) == ["not_ready: connect the drive: then run again"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "within_seconds", "the_same_night"),
+    [
+        (OSError("the drive is gone"), True, True),
+        (RuntimeError("CUDA error: the launch timed out"), True, True),
+        (LabFull("no room"), False, True),
+        (OutOfMemory("a game has the GPU"), False, True),
+        (NotReady("no source"), False, False),
+        (ValueError("a bad setting"), False, False),
+    ],
+)
+def test_what_may_pass_is_tried_again_and_when(problem: Exception, within_seconds: bool, the_same_night: bool) -> None:
+    assert (may_pass(problem), passes_later(problem)) == (within_seconds, the_same_night)

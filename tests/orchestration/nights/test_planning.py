@@ -13,7 +13,7 @@ import pytest
 
 from ml.config import merge
 from ml.studies.concert.study import CONCERT
-from orchestration import estimating
+from orchestration import data, estimating
 from orchestration.lease import machine_lease
 from orchestration.nights import clock
 from orchestration.nights.planning import StudyPlan, plan_nights
@@ -170,6 +170,32 @@ def test_a_failure_that_stays_is_tried_once_a_night_and_one_that_may_pass_more_o
     assert names(plan, "given up") == ["balance_0.00"]
     assert "balance_0.25" in names(plan, "tonight")
     assert names(planned(bench), "given up") == []
+
+
+def test_what_the_next_night_will_divide_anew_is_planned_before_and_a_night_that_goes_on_keeps_its_data(
+    bench: Bench, tmp_path: Path
+):
+    source = tmp_path / "source"
+    shutil.copytree(bench.source(CONCERT), source)
+    write_yaml(bench.lab.sources_file, {"concert": str(source)})
+    look(bench, CONCERT)
+    for name in BALANCES:
+        attempt(bench, CONCERT, name, "finished")
+    say(bench, night=ALL_DAY | {"starts": "20:00", "ends": "23:00"})
+    before, within = now(), now().replace(hour=21)
+
+    def take() -> list[str]:
+        data.take_inventory(bench, CONCERT, lambda share, words: None)
+        return [planned(bench, at, foresee=False).sentence.partition(":")[0] for at in (before, within)]
+
+    first, second = sorted(source.rglob("*.wav"))[:2]
+    first.touch()
+    assert take() == ["nothing to do", "nothing to do"], "the same sound at another time"
+    second.unlink()
+    assert take()[1] == "nothing to do", "the night goes on with what it began with"
+    plan = planned(bench, before, foresee=False)
+    assert names(plan, "tonight") == BALANCES and {entry.state for entry in plan.tonight} == {"stale"}
+    assert plan.tonight[0].why.startswith("data or split")
 
 
 def test_a_night_with_nothing_to_do_says_so(bench: Bench):
