@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from ml.config import ConfigError
@@ -160,6 +162,8 @@ def advance(
             found = going_on(bench, study, instance, now)
             if isinstance(found, OnGoing) and bench.source_or_none(study) is None:
                 found = "no source folder is set (its schedule says how)"
+            if isinstance(found, OnGoing) and _is_turned_off(study, instance):
+                found = f"its schedule {marks.schedule_name(study.name)} is turned off on the page: nothing is begun"
             step = found if isinstance(found, str) else _left_to_schedule(found, now) or prepare(bench, found, now)
         except ConfigError as problem:
             step = f"its settings cannot be read: {problem}"
@@ -179,6 +183,14 @@ def advance(
     trials, words, rests = _trials(bench, ready, now, known)
     rest = min(patience(found.night) for found in ready)
     return Step((*requests, *trials), (*said, *words), resting if rests else frozenset(), rest)
+
+
+def _is_turned_off(study: Study, instance: dg.DagsterInstance) -> bool:
+    """Whoever turns the schedule off wants no night, and not one that begins a minute later."""
+    states = instance.all_instigator_state(
+        instigator_type=InstigatorType.SCHEDULE, instigator_statuses={InstigatorStatus.STOPPED}
+    )
+    return any(state.instigator_name == marks.schedule_name(study.name) for state in states)
 
 
 def _left_to_schedule(found: OnGoing, now: dt.datetime) -> str:

@@ -23,6 +23,7 @@ HOLDUPS = (
     "are to stay free",
     "no such folder",
     "cannot be read now",
+    "is turned off on the page",
     "could not be prepared",
     "was ended by a person",
     "its settings cannot be read",

@@ -46,6 +46,11 @@ def job_name(study: str, part: str) -> str:
     return f"{study}_{part}"
 
 
+def schedule_name(study: str) -> str:
+    """The schedule that begins the study's nights."""
+    return f"{study}_night"
+
+
 def bell_of(tags: Mapping[str, str]) -> Bell | None:
     """When the run with these tags has to end; None where it belongs to no night."""
     if ENDS not in tags:

@@ -45,13 +45,14 @@ def night_schedule(study: Study, bench: Bench) -> dg.ScheduleDefinition:
     days = ",".join(config.days_of_beginning) if len(config.days) < 7 else "*"
 
     @dg.schedule(
-        name=f"{study.name}_night",
+        name=marks.schedule_name(study.name),
         cron_schedule=f"{config.begins_at.minute} {config.begins_at.hour} * * {days}",
         execution_timezone=clock.zone_name(config.timezone),
         job_name=marks.job_name(study.name, marks.DATA),
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=f"Begins the night of {study.name} ({config.starts} to {config.ends}): source, split, features. "
-        "Then the sensor `nights` asks for its trials; it also begins a night whose start was slept through.",
+        "Then the sensor `nights` asks for its trials; it also begins a night whose start was slept through. "
+        "While this is turned off, nothing of the study is begun by itself.",
     )
     def night(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         step = begin(bench, study, context.instance, clock.now())

@@ -14,6 +14,14 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, ScheduleInstigatorData
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from ml.studies.concert.study import CONCERT
 from orchestration import data, hanging
@@ -274,6 +282,22 @@ def test_a_night_that_begins_now_is_left_to_its_schedule_and_taken_up_when_that_
     assert isinstance(begin(evening.bench, CONCERT, evening.instance, evening.now), dg.RunRequest)
     evening.now = begins + dt.timedelta(seconds=61)
     assert [request.job_name for request in evening.step().requests] == ["concert_data"]
+
+
+def test_no_night_is_begun_while_its_schedule_is_turned_off_on_the_page(evening: Evening) -> None:
+    place = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="nowhere"), "nowhere")
+    evening.say(starts=f"{evening.now - HOUR:%H:%M}")
+    begins = evening.step()
+    for name, begun in (("denoise_night", begins.requests), ("concert_night", ())):
+        origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(place, "all"), name)
+        times = ScheduleInstigatorData("0 17 * * *")
+        state = InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.STOPPED, times)
+        evening.instance.add_instigator_state(state)
+        said = evening.step()
+        assert said.requests == begun
+    assert said.sentences == ("concert: its schedule concert_night is turned off on the page: nothing is begun",)
+    evening.instance.update_instigator_state(state.with_status(InstigatorStatus.DECLARED_IN_CODE))
+    assert evening.step().requests == begins.requests
 
 
 def test_no_trial_is_begun_while_the_disk_is_nearly_full_and_the_sentence_says_what_to_do(evening: Evening) -> None:

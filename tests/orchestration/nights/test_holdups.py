@@ -21,7 +21,7 @@ from dagster._utils.error import SerializableErrorInfo
 
 from ml.studies.registry import ALL_STUDIES
 from orchestration.instance_home import prepare_instance
-from orchestration.nights import clock, driving, guards
+from orchestration.nights import choosing, clock, driving, guards
 from orchestration.nights.advice import of_the_night
 from orchestration.nights.holdups import HOLDUPS, Holdup, holdups
 from orchestration.nights.looking_back import Evening
@@ -118,7 +118,7 @@ def test_a_night_that_went_well_a_lab_without_a_daemon_and_one_long_ago_say_noth
 
 
 def test_the_words_are_those_that_are_said() -> None:
-    said = inspect.getsource(guards) + inspect.getsource(driving)
+    said = inspect.getsource(guards) + inspect.getsource(driving) + inspect.getsource(choosing)
     assert [words for words in HOLDUPS if words not in said] == []
 
 
