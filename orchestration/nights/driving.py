@@ -26,6 +26,7 @@ from orchestration.nights import choosing, clock, marks
 from orchestration.nights.guards import disk_problem, holdup
 from orchestration.nights.planning import StudyPlan, plan_nights
 from orchestration.nights.runs import NightRun, runs_of
+from orchestration.nights.wanted import Unknown, wanted_by
 from orchestration.nights.window import Night, next_night, night_at
 from orchestration.resources import Bench, NotReady
 
@@ -103,9 +104,10 @@ def going_on(bench: Bench, study: Study, instance: dg.DagsterInstance, now: dt.d
 
 
 def prepare(bench: Bench, found: OnGoing, now: dt.datetime) -> dg.RunRequest | str:
-    """The run that looks at the source and builds the features, or why it is not asked for; "" when that is done."""
+    """The run that looks at the source and builds the features, or why it is not asked for; "" when that is done. It is
+    asked for again when the features are not there any more, or are not those that the settings say by now."""
     runs = found.of(marks.DATA)
-    if any(run.ended_as(dg.DagsterRunStatus.SUCCESS) for run in runs):
+    if any(run.ended_as(dg.DagsterRunStatus.SUCCESS) for run in runs) and not _lacks_features(bench, found.study):
         return ""
     if any(run.unfinished() for run in runs):
         return "its data is being prepared"
@@ -122,10 +124,24 @@ def prepare(bench: Bench, found: OnGoing, now: dt.datetime) -> dg.RunRequest | s
         wait = min(LONGEST_PATIENCE, patience(found.night) * 2 ** (len(runs) - 1))
         again = ended + dt.timedelta(seconds=wait)
         if clock.as_recorded(now) < again:
-            return f"its data could not be prepared (run {runs[-1].run.run_id[:8]} says why); tried again at " + (
-                found.night.shown(again)
-            )
+            last, at = f"run {runs[-1].run.run_id[:8]}", found.night.shown(again)
+            if runs[-1].ended_as(dg.DagsterRunStatus.SUCCESS):
+                return f"its features are gone, or its settings have changed since {last}: they are built again at {at}"
+            return f"its data could not be prepared ({last} says why); tried again at {at}"
     return found.request(marks.DATA)
+
+
+def _lacks_features(bench: Bench, study: Study) -> bool:
+    """Whether trials need features that are not there. Their bytes are looked at by who reads them."""
+    try:
+        key = bench.data(study).features_key
+        if key in bench.shelf("features").keys():  # noqa: SIM118 - a shelf is no mapping
+            return False
+        return bool(wanted_by(bench, study).goes_on)  # what no trial needs is cleaned up, and stays away
+    except NotReady:  # the plan says why
+        return False
+    except Unknown:
+        return True
 
 
 def begin(bench: Bench, study: Study, instance: dg.DagsterInstance, now: dt.datetime) -> dg.RunRequest | str:

@@ -25,6 +25,7 @@ HOLDUPS = (
     "cannot be read now",
     "is turned off on the page",
     "could not be prepared",
+    "they are built again at",
     "was ended by a person",
     "its settings cannot be read",
     "is new since the definitions were loaded",

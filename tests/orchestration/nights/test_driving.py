@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -32,6 +33,8 @@ from orchestration.nights.holdups import HOLDUPS
 from orchestration.nights.window import Night, night_at
 from orchestration.resources import Bench
 from storage import durable
+from storage.lab import Lab
+from tests.orchestration.nights.made_up import measured
 from tests.orchestration.tiny_definitions import defs
 from tests.small_lab import small_lab, write_yaml
 
@@ -197,6 +200,37 @@ def test_data_that_failed_is_tried_again_after_a_while_and_not_when_a_person_end
     assert again.run_key != request.run_key, "Dagster starts no run for a key twice"
     evening.instance.report_run_canceled(evening.start(again, DagsterRunStatus.STARTED))
     assert "was ended by a person" in evening.step().sentences[0]
+
+
+def test_features_that_are_gone_are_built_again_in_the_same_night_and_not_for_ever(
+    evening: Evening, tmp_path: Path
+) -> None:
+    def built(request: dg.RunRequest) -> None:
+        run = evening.start(request, DagsterRunStatus.STARTED)
+        done = dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name)
+        evening.instance.report_dagster_event(done, run.run_id)
+
+    evening.bench = Bench(Lab.open(shutil.copytree(evening.bench.lab.root, tmp_path / "own")))
+    built(*evening.step().requests)
+    assert evening.asked(evening.step()) == [[name] for name in TRIALS]
+    (own,) = evening.bench.shelf("features").keys()
+    folder = evening.bench.shelf("features").folder
+    (folder / own).rename(folder / f".damaged-{own}")
+    said = evening.step()
+    assert said.requests == () and "its features are gone, or its settings have changed" in said.sentences[0]
+    assert any(words in said.sentences[0] for words in HOLDUPS)
+    evening.now = clock.now() + dt.timedelta(seconds=patience(evening.night) + 1)
+    (request,) = evening.step().requests
+    assert request.job_name == "concert_data"
+    run = evening.start(request, DagsterRunStatus.STARTED)
+    assert evening.step().sentences == ("concert: its data is being prepared",)
+    evening.instance.report_run_canceled(run)
+    built(request)
+    evening.now = clock.now() + dt.timedelta(seconds=patience(evening.night) + 1)
+    assert evening.step().requests == (), "the more often, the longer it takes until the next"
+    for name in TRIALS:
+        measured(evening.bench, CONCERT, name, 1.0)
+    assert "all done" in evening.step().sentences[0], "what no trial needs may stay away"
 
 
 def test_what_a_person_ended_rests_until_the_next_night_and_what_the_morning_withdrew_does_not(
