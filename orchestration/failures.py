@@ -22,8 +22,8 @@ def may_pass(problem: BaseException) -> bool:
 
 
 def passes_later(problem: BaseException) -> bool:
-    """Can it succeed later the same night? Where `may_pass`; and where the disk is full, or another program has the memory
-    of the GPU, though not within seconds."""
+    """Can it succeed later the same night? Where `may_pass`; and where the disk is full or a GPU's memory taken, though
+    not within seconds."""
     return may_pass(problem) or isinstance(problem, LabFull | OutOfMemory)
 
 

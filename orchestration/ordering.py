@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 
+from ml.config import fingerprint
 from ml.studies.experiments import told_apart
 from ml.studies.study import Study, Trial
 from orchestration.resources import Bench
 from orchestration.showing import VOICE
 from storage.query import NoResults, query
+
+CHILD_SECONDS = 120.0
+"""So long a ranking may take; it takes a few seconds."""
+
+_ranked: dict[str, tuple[str, list[str]]] = {}
+"""Study to what its ranking was made from, and the ranking."""
 
 
 def neighbours(bench: Bench, study: Study, todo: Sequence[Trial]) -> list[list[str]]:
@@ -55,6 +66,33 @@ def promising(bench: Bench, study: Study) -> tuple[list[str], int]:
     values, lower_is_better = _values(bench, study)
     finished = {name: value for name, value in values.items() if name in points}
     return smart_order(points, finished, seed=0, lower_is_better=lower_is_better), len(finished)
+
+
+def promising_aside(bench: Bench, study: Study) -> list[str]:
+    """As `promising`, found out by a process of its own whenever a trial has finished: its libraries would stay in one
+    that lives on. Empty where it cannot be found out: then the order is that of the study."""
+    values, _ = _values(bench, study)
+    key = fingerprint(str(bench.lab.root), [trial.name for trial in bench.trials(study).trials], sorted(values.items()))
+    if _ranked.get(study.name, ("", []))[0] != key:
+        _ranked[study.name] = key, _ranked_by_a_child(bench, study)
+    return _ranked[study.name][1]
+
+
+def _ranked_by_a_child(bench: Bench, study: Study) -> list[str]:
+    command = [sys.executable, "-m", "orchestration.ranking", str(bench.lab.root), study.name]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=CHILD_SECONDS,
+            check=True,
+        )
+        return [str(name) for name in json.loads(done.stdout)]
+    except (OSError, ValueError, subprocess.SubprocessError) as problem:
+        VOICE.warning("the trials of %s run in the order of the study: %s", study.name, problem)
+        return []
 
 
 def _values(bench: Bench, study: Study) -> tuple[dict[str, float], bool]:

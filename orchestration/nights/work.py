@@ -15,7 +15,7 @@ from orchestration.begun import chains_of, epochs_begun, identity_of
 from orchestration.data import next_data
 from orchestration.estimating import Cost, costs
 from orchestration.nights.window import Night
-from orchestration.ordering import promising
+from orchestration.ordering import promising, promising_aside
 from orchestration.plan import TrialState, trial_states
 from orchestration.resources import Bench, NotReady, StudyData
 
@@ -65,7 +65,7 @@ def work_of(bench: Bench, study: Study, night: Night, *, foresee: bool, upcoming
     data = _data(bench, study, upcoming)
     refusals = {one.trial.name: _refusal(bench, study, config, one, data, night) for one in states}
     todo = _in_order(
-        bench, study, config, [one for one in states if one.state != "done" and not refusals[one.trial.name]]
+        bench, study, config, [one for one in states if one.state != "done" and not refusals[one.trial.name]], foresee
     )
     done = [one for one in states if one.state == "done"]
     entries = _costed(bench, study, data, todo, done, foresee=foresee)
@@ -129,12 +129,14 @@ def _refusal(
     return ""
 
 
-def _in_order(bench: Bench, study: Study, config: NightConfig, todo: Sequence[TrialState]) -> list[TrialState]:
+def _in_order(
+    bench: Bench, study: Study, config: NightConfig, todo: Sequence[TrialState], foresee: bool
+) -> list[TrialState]:
     """What runs now, then what was paused, then the others as the study lists them or as they promise most."""
     first = {"running": 0, "paused": 1}
     place = {one.trial.name: number for number, one in enumerate(todo)}
     if config.order == "smart":
-        ranked, _ = promising(bench, study)
+        ranked = promising(bench, study)[0] if foresee else promising_aside(bench, study)
         place |= {name: number for number, name in enumerate(ranked)}
     return sorted(todo, key=lambda one: (first.get(one.state, 2), place[one.trial.name]))
 

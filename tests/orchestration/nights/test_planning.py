@@ -291,3 +291,24 @@ def test_the_daemon_reckons_with_what_was_foreseen_and_loads_no_network(bench: B
     seconds, loaded = asked().split(" ", 1)
     assert float(seconds.strip("{}")) == pytest.approx(7200.0)
     assert loaded == "set()"
+
+
+def test_the_daemon_follows_the_smart_order_without_what_finds_it(bench: Bench):
+    """What ranks trials would be for ever in a process that lives on, and takes seconds: a child does it, once."""
+    attempt(bench, CONCERT, "balance_1.00", "finished", selection_value=0.5, higher_is_better=True)
+    publish(bench.lab)
+    say(bench, night=ALL_DAY | {"order": "smart"})
+    look_up = (
+        "import subprocess, sys; from orchestration.nights import clock; "
+        "from orchestration.nights.planning import plan_nights; from orchestration.resources import open_bench; "
+        "begun, run = [], subprocess.run; "
+        "subprocess.run = lambda *said, **more: begun.append(1) or run(*said, **more); "
+        "plans = [plan_nights(open_bench(), clock.now())[0] for _ in range(2)]; "
+        "print(*(entry.trial.name for entry in plans[1].tonight)); "
+        "print(len(begun), {'torch', 'optuna', 'scipy'} & set(sys.modules))"
+    )
+    arguments = [sys.executable, "-c", look_up]
+    done = subprocess.run(arguments, env=environment(bench), capture_output=True, text=True, check=True)
+    order, rest = done.stdout.strip().split("\n")
+    assert order.split() == [name for name in promising(bench, CONCERT)[0] if name != "balance_1.00"]
+    assert rest == "1 set()"
