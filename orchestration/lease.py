@@ -19,9 +19,21 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 
+GLANCE_SECONDS = 0.2
+"""Who only asks whether the machine is lent (`is_lent`) has its lock for less."""
+
 
 def _for_ever() -> bool:
     return False
+
+
+def is_lent(lab: Lab) -> bool:
+    """Whether some process has the machine now. The kernel is asked: who had it last stays written down."""
+    try:
+        with FileLock(lab.locks / "machine.lock", timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 @contextmanager
@@ -35,7 +47,7 @@ def machine_lease(
     holder = lab.machine_holder_file
     lock = FileLock(lab.locks / "machine.lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=GLANCE_SECONDS)
     except Timeout:
         said = durable.read_sealed(holder) if holder.is_file() else {"what": "another trial", "pid": "?"}
         say(f"the machine is busy with {said['what']} (process {said['pid']}); waiting for it")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import FileLock, Timeout
 
 from storage.artifacts import BUILDING, DAMAGED, DROPPING, MANIFEST, Shelf
@@ -87,6 +88,16 @@ def remove_lock(path: Path) -> bool:
         path.unlink()
         return True
     return False
+
+
+def builders(shelf: Shelf) -> set[int]:
+    """The processes that hold a lock of the shelf; one that waits for it is taken for one for moments only."""
+    folder, found = shelf._locks.resolve(), set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if any(Path(file.path).parent == folder for file in process.open_files()):
+                found.add(process.pid)
+    return found
 
 
 def bytes_of(folder: Path) -> int:

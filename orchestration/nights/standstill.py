@@ -15,10 +15,14 @@ from dataclasses import dataclass, field
 import dagster as dg
 import psutil
 
+from orchestration.lease import is_lent
+from orchestration.nights import marks
 from orchestration.nights.runs import NightRun, unfinished_runs
 from orchestration.reaper import kill_process_of, process_of
 from storage import durable
+from storage.artifacts import Shelf
 from storage.lab import Lab
+from storage.leftovers import builders
 
 SHARE = 0.01
 """Of a processor: who computes less than that stands still."""
@@ -53,24 +57,30 @@ class Standstill:
 
 
 def _computed(instance: dg.DagsterInstance, lab: Lab, found: NightRun) -> float | None:
-    """Seconds of a processor that a run's process and its children took; None where it has no process, or waits for
-    its turn on the machine."""
+    """Seconds of a processor that a run's process took, and whoever builds features, for which it may have to wait;
+    None where it has no process, or waits for its turn on the machine."""
     if found.run.status != dg.DagsterRunStatus.STARTED:
         return None
     process = process_of(instance, found.run)
-    if process is None or _waits(lab, process.pid):
+    if process is None or (found.part == marks.TRIALS and _waits(lab, process.pid)):
         return None
+    others = builders(Shelf(lab.artifacts, "features")) if found.part == marks.DATA else set()
     with suppress(psutil.Error):
-        own = psutil.Process(process.pid)
-        return sum(one.cpu_times().user + one.cpu_times().system for one in (own, *own.children(recursive=True)))
+        return sum(map(_with_children, {process.pid} | others))
     return None
+
+
+def _with_children(pid: int) -> float:
+    own = psutil.Process(pid)
+    return sum(one.cpu_times().user + one.cpu_times().system for one in (own, *own.children(recursive=True)))
 
 
 def _waits(lab: Lab, pid: int) -> bool:
     """Whether another process has the machine now: then this one may have to wait for it."""
     with suppress(FileNotFoundError, durable.Damaged):
         holder = int(durable.read_sealed(lab.machine_holder_file)["pid"])
-        return holder != pid and psutil.pid_exists(holder)
+        # It stays written down after it has given the machine back, and its id is given again.
+        return holder != pid and psutil.pid_exists(holder) and is_lent(lab)
     return False
 
 
