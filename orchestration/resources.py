@@ -27,7 +27,7 @@ from storage.records import Records
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.training.machine import Machine
+    from ml.training.machine import Machine, MachineConfig
 
 
 class NotReady(RuntimeError):
@@ -49,6 +49,9 @@ class Bench:
     """Everything that trials of one lab are made with."""
 
     lab: Lab
+    resolves: bool = True
+    """Whether it may find out what computes, which loads torch and takes the GPU into use: a process that lives on, and
+    only looks, would hold both for ever."""
 
     @cached_property
     def records(self) -> Records:
@@ -148,12 +151,24 @@ class Bench:
             known = durable.read_sealed(resolved)
             if known["for"] == here:
                 return Machine.from_json(known["machine"])
+        if not self.resolves:
+            return self._as_known(known, config)
         machine = resolve_machine(config)
         if known and config.precision == "auto":
             # Precision is part of every trial's identity in this lab: another machine does not change it.
             machine = replace(machine, precision=known["machine"]["precision"])
         durable.write_sealed(resolved, {"for": here, "machine": machine.as_json()})
         return machine
+
+    @staticmethod
+    def _as_known(known: Mapping[str, Any], config: MachineConfig) -> Machine:
+        """The machine as it was found out last, though something of it has changed: the next run finds out what."""
+        from ml.training.machine import Machine
+
+        if not known:
+            raise NotReady("what computes here was not found out yet: the first run does, and so does `nocturne plan`")
+        machine = Machine.from_json(known["machine"])
+        return machine if config.precision == "auto" else replace(machine, precision=config.precision)
 
 
 def _only_studies(study: Study, path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -41,6 +42,7 @@ def night_job(study: Study, part: str) -> UnresolvedAssetJobDefinition:
 
 def night_schedule(study: Study, bench: Bench) -> dg.ScheduleDefinition:
     """Begins the night of the study when the clock shows its time, by looking at the source."""
+    bench = replace(bench, resolves=False)
     config = bench.settings(study).night
     days = ",".join(config.days_of_beginning) if len(config.days) < 7 else "*"
 
@@ -66,6 +68,7 @@ def nights_sensor(studies: Sequence[Study], bench: Bench, report: dg.AssetsDefin
     jobs = [night_job(study, part) for study in studies for part in _NOUNS]
     if report is not None:
         jobs.append(dg.define_asset_job(REPORT_JOB, dg.AssetSelection.assets(report), description="The morning."))
+    bench = replace(bench, resolves=False)
     hours: dict[str, NightConfig] = {}
     standstill = Standstill()
 

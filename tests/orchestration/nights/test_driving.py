@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,16 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from ml.studies.concert.study import CONCERT
-from orchestration import data, hanging
+from ml.training import machine
+from orchestration import data, hanging, resources
 from orchestration.instance_home import prepare_instance
 from orchestration.nights import clock, marks
 from orchestration.nights.driving import IN_QUEUE, Step, advance, begin, patience
 from orchestration.nights.holdups import HOLDUPS
+from orchestration.nights.schedule import nights_sensor
 from orchestration.nights.window import Night, night_at
 from orchestration.resources import Bench
+from orchestration.study_assets import study_assets
 from storage import durable
 from storage.lab import Lab
 from tests.orchestration.nights.made_up import measured
@@ -296,6 +300,30 @@ def test_a_plan_that_came_to_nothing_is_not_made_again_at_once(evening: Evening)
     assert said.requests == () and said.at_rest == {"concert"} and 0 < said.rest_seconds <= 300
     assert evening.step(at_rest=said.at_rest).requests == ()
     assert evening.asked(evening.step()) == [["balance_0.00"]]
+
+
+def test_the_sensor_and_the_schedule_find_out_no_machine(evening: Evening, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new torch, or a GPU that came late: to find out what computes loads the one and takes the other into use, in a
+    process that lives on."""
+    evening.prepared()
+    monkeypatch.setattr(resources, "version", lambda name: "another")
+    monkeypatch.setattr(machine, "resolve_machine", None)
+    with pytest.raises(TypeError):
+        evening.bench.machine()
+    sensor = nights_sensor([CONCERT], evening.bench, None)
+    defs = dg.Definitions(study_assets(CONCERT, evening.bench), sensors=[sensor])
+    with dg.build_sensor_context(evening.instance, definitions=defs) as context:
+        tick = sensor.evaluate_tick(context)
+    assert [request.partition_key for request in tick.run_requests or ()] == TRIALS
+    looks = replace(evening.bench, resolves=False)
+    before = evening.bench.lab.machine_file.read_text()
+    try:
+        write_yaml(evening.bench.lab.machine_file, {"precision": "bf16"})
+        assert looks.machine().precision == "bf16", "it is part of what each trial is"
+        write_yaml(evening.bench.lab.machine_file, {"precision": "auto"})
+        assert looks.machine().precision == "fp32"
+    finally:
+        evening.bench.lab.machine_file.write_text(before)
 
 
 def test_out_of_its_hours_a_study_says_when_they_begin(evening: Evening) -> None:
