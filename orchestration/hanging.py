@@ -38,7 +38,7 @@ def patiently(question: str, ask: Callable[[], Said]) -> Said:
         raise NoAnswer
     with _fence:
         _open.pop(question, None)
-    return answer.result()  # type: ignore[no-any-return]
+    return answer.result()
 
 
 def _asked(answer: Future[Any], ask: Callable[[], Any]) -> None:

@@ -1,28 +1,55 @@
 """The morning: what still waits is withdrawn, what still works after the grace is ended, so that the machine is free.
 
 A trial ends by itself at the bell (see `bell`). This is for what cannot hear it: a run in the queue, features that are
-being built, a process that hangs.
+being built, a process that hangs. And for a night that was shortened or turned off in the settings while it goes on: a
+run knows the bell that it was asked for with and hears of no earlier one but from here.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeProcessError, DagsterUserCodeUnreachableError
 
+from ml.config import ConfigError
+from ml.studies.study import Study
 from orchestration.nights import marks
+from orchestration.nights.bell import Bell
 from orchestration.nights.runs import NightRun, unfinished_runs
+from orchestration.nights.window import last_night, next_night, night_at
 from orchestration.reaper import ask_to_end, kill_process_of
+from orchestration.resources import Bench
+
+BellOf = Callable[[Mapping[str, str]], Bell | None]
+"""When a run with these tags has to end."""
 
 
-def end_nights(instance: dg.DagsterInstance, now: dt.datetime) -> list[str]:
+def end_nights(instance: dg.DagsterInstance, now: dt.datetime, bell_of: BellOf = marks.bell_of) -> list[str]:
     """Ends what outlives its night; what was done, in sentences."""
-    return [said for run in unfinished_runs(instance) if (said := _end(instance, run, now))]
+    return [said for run in unfinished_runs(instance) if (said := _end(instance, run, now, bell_of))]
 
 
-def _end(instance: dg.DagsterInstance, found: NightRun, now: dt.datetime) -> str:
-    run, bell = found.run, found.bell
+def present_bell(bench: Bench, studies: Sequence[Study], tags: Mapping[str, str]) -> Bell | None:
+    """When the run with these tags has to end: as its night was when it was asked for, or earlier where the settings
+    say so by now. A night that they know no more, because it was turned off, was over when it began."""
+    bell, night = marks.bell_of(tags), marks.night_of(tags)
+    study = next((one for one in studies if night and one.name == night.study), None)
+    if bell is None or night is None or study is None:
+        return bell
+    try:
+        config = bench.settings(study).night
+    except ConfigError:  # said where the night is driven; what works is let be meanwhile
+        return bell
+    around = (find(config, night.begins, study.name) for find in (night_at, next_night, last_night))
+    ends = next((one.ends for one in around if one and one.name == night.name), night.begins)
+    return replace(bell, rings=min(bell.rings, ends))
+
+
+def _end(instance: dg.DagsterInstance, found: NightRun, now: dt.datetime, bell_of: BellOf) -> str:
+    run, bell = found.run, bell_of(found.run.tags)
     if bell is None or now < bell.rings or run.is_finished or marks.asked_by_a_person(instance, run):
         return ""
     if found.waits():

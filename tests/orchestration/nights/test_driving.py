@@ -17,6 +17,7 @@ import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
 from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteInstigatorOrigin,
@@ -87,6 +88,13 @@ class Evening:
 
     def step(self, **more: Any) -> Step:
         return advance(self.bench, self.instance, self.now, [CONCERT], **more)
+
+    def tick(self) -> SensorExecutionData:
+        """What comes of the sensor `nights` as the daemon looks at it."""
+        sensor = nights_sensor([CONCERT], self.bench, None)
+        everything = dg.Definitions(study_assets(CONCERT, self.bench), sensors=[sensor])
+        with dg.build_sensor_context(self.instance, definitions=everything) as context:
+            return sensor.evaluate_tick(context)
 
     def asked(self, step: Step) -> list[list[str]]:
         """The trials of each request."""
@@ -310,11 +318,7 @@ def test_the_sensor_and_the_schedule_find_out_no_machine(evening: Evening, monke
     monkeypatch.setattr(machine, "resolve_machine", None)
     with pytest.raises(TypeError):
         evening.bench.machine()
-    sensor = nights_sensor([CONCERT], evening.bench, None)
-    defs = dg.Definitions(study_assets(CONCERT, evening.bench), sensors=[sensor])
-    with dg.build_sensor_context(evening.instance, definitions=defs) as context:
-        tick = sensor.evaluate_tick(context)
-    assert [request.partition_key for request in tick.run_requests or ()] == TRIALS
+    assert [request.partition_key for request in evening.tick().run_requests or ()] == TRIALS
     looks = replace(evening.bench, resolves=False)
     before = evening.bench.lab.machine_file.read_text()
     try:
@@ -331,6 +335,18 @@ def test_out_of_its_hours_a_study_says_when_they_begin(evening: Evening) -> None
     assert evening.step().sentences[0].startswith("concert: its next night begins on ")
     write_yaml(evening.bench.lab.studies_file, {"concert": {"night": {"on": False}}})
     assert evening.step().sentences == ("concert: its nights are off",)
+
+
+def test_nights_that_are_turned_off_in_the_middle_of_one_withdraw_what_waits(evening: Evening) -> None:
+    evening.prepared()
+    waits = evening.start(evening.step().requests[0], DagsterRunStatus.NOT_STARTED).run_id
+    assert evening.tick().run_requests
+    evening.say(on=False)
+    said = evening.tick().skip_message or ""
+    assert f"run {waits[:8]} is withdrawn: the night is over" in said
+    assert "its nights are off" in said
+    (run,) = evening.instance.get_runs(dg.RunsFilter([waits]))
+    assert run.status == DagsterRunStatus.CANCELED and run.tags[marks.WITHDRAWN] == "true"
 
 
 def test_a_night_that_begins_now_is_left_to_its_schedule_and_taken_up_when_that_is_not_heard_of(

@@ -9,19 +9,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
 
+from ml.studies.concert.study import CONCERT
+from ml.studies.denoise.study import DENOISE
 from ml.studies.night import NightConfig
 from orchestration.instance_home import prepare_instance
 from orchestration.nights import marks
-from orchestration.nights.morning import end_nights
+from orchestration.nights.bell import Bell
+from orchestration.nights.morning import end_nights, present_bell
 from orchestration.nights.window import Night
 from orchestration.reaper import reap
 from tests.orchestration.tiny_definitions import defs
+from tests.small_lab import small_lab
 
 BELL = dt.datetime.now(dt.UTC).replace(microsecond=0)
 NIGHT = Night("study", "2026-11-21", BELL - dt.timedelta(hours=8), BELL)
@@ -137,6 +142,39 @@ def test_what_a_person_executes_again_the_next_day_is_let_be_and_a_retry_of_the_
     assert marks.asked_by_a_person(instance, by_hand) and not marks.asked_by_a_person(instance, by_daemon)
     assert end_nights(instance, at(3600)) == [f"run {by_daemon.run_id[:8]} is withdrawn: the night is over"]
     assert status(instance, by_hand.run_id) == DagsterRunStatus.NOT_STARTED
+
+
+@pytest.mark.parametrize(
+    ("said", "rings"),
+    [
+        ({}, 10),
+        ({"ends": "11:00"}, 10),
+        ({"ends": "08:00"}, 8),
+        ({"starts": "18:00", "ends": "08:00"}, 8),
+        ({"starts": "16:00", "ends": "16:30"}, -7.5),
+        ({"on": False}, -7),
+        ({"days": ["sun"]}, -7),
+        ({"ends": "ten"}, 10),
+    ],
+)
+def test_a_night_that_is_shortened_or_turned_off_in_its_middle_ends_earlier_and_never_later(
+    tmp_path: Path, said: dict[str, Any], rings: float
+) -> None:
+    midnight = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
+    hours = [midnight + dt.timedelta(hours=hour) for hour in (-7, 10)]
+    tags = marks.marks(Night("concert", "2026-11-21", *hours), NightConfig(grace_seconds=10), marks.TRIALS)
+    bench = small_lab(tmp_path / "lab", tmp_path, night={"on": True, "timezone": "UTC"} | said)
+    assert present_bell(bench, [CONCERT], tags) == Bell(midnight + dt.timedelta(hours=rings), 10)
+    assert present_bell(bench, [DENOISE], tags) == marks.bell_of(tags)
+
+
+def test_what_waits_and_what_works_hears_that_the_nights_were_turned_off(
+    instance: dg.DagsterInstance,
+) -> None:
+    waits, works = (a_run(instance, status) for status in (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTED))
+    withdrawn, asked = end_nights(instance, at(-3600), lambda tags: Bell(NIGHT.begins, 10))
+    assert withdrawn == f"run {waits[:8]} is withdrawn: the night is over"
+    assert asked == f"run {works[:8]} is asked to end: the grace of the morning is over"
 
 
 def test_a_run_of_no_night_is_left_alone(instance: dg.DagsterInstance) -> None:
