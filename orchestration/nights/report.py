@@ -126,6 +126,21 @@ class Report:
         return {name: outcomes[name] for name in OUTCOMES if outcomes[name]}
 
     @property
+    def left(self) -> int:
+        """Trials that are to be trained, of all studies."""
+        return sum(one.left for one in self.studies)
+
+    @property
+    def left_for(self) -> str:
+        """How many of them the next night has room for; "" where nobody knows how long they take, and while this night
+        goes on, which is at them itself."""
+        plans = [one.upcoming for one in self.studies if one.upcoming and one.upcoming.tonight]
+        if not self.is_over or any(plan.until is None for plan in plans):
+            return ""
+        fits = sum(len(plan.tonight) for plan in plans)
+        return " for the next night" if fits == self.left else f", {fits or 'none'} of them for the next night"
+
+    @property
     def _why_nothing(self) -> str:
         """Why no trial was begun, as far as the looks of the night tell."""
         held = [one for one in self.holdups if one.takes_most_of(self.evening)]

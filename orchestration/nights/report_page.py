@@ -49,7 +49,6 @@ def page(report: Report, bench: Bench) -> str:
             urgent=any(one.urgent for one in report.advice),
             when=_when(report),
             bell=bell,
-            left=sum(one.left for one in report.studies),
             timeline=report_charts.timeline(night, report.written, shown),
             address=_address(bench),
             lab=str(bench.lab.root),

@@ -19,6 +19,7 @@ from orchestration import trials
 from orchestration.instance_home import prepare_instance
 from orchestration.nights import clock, marks
 from orchestration.nights.looking_back import DIED, evening_at, tried_in
+from orchestration.nights.planning import plan_nights
 from orchestration.nights.report import Report
 from orchestration.nights.report_asset import morning_report
 from orchestration.nights.report_page import marked
@@ -27,7 +28,7 @@ from orchestration.nights.window import night_at
 from orchestration.resources import Bench
 from storage.lab import Lab
 from tests.orchestration.commands import command
-from tests.orchestration.nights.made_up import attempt, look
+from tests.orchestration.nights.made_up import attempt, look, measured
 from tests.small_lab import small_lab, write_yaml
 
 NASTY = "<script>alert('x')</script> & \"quoted\"; say `nocturne run`"
@@ -218,6 +219,27 @@ def test_a_trial_that_was_begun_before_the_evening_and_goes_on_is_on_the_page(ni
     assert (one.trial, one.outcome, one.spans[0].ends) == ("balance_0.50", "running", None)
     assert one.spans[0].begins < report.evening.begins
     assert "The one trial that ran is still at work." in Reader(text).text
+
+
+def test_what_is_left_is_not_promised_to_the_next_night_where_that_has_no_room(tmp_path: Path, corpus: Path) -> None:
+    begins = clock.now().replace(microsecond=0)
+    hours = {"starts": f"{begins:%H:%M:%S}", "ends": f"{begins + dt.timedelta(hours=8):%H:%M:%S}", "timezone": "UTC"}
+    bench = small_lab(tmp_path / "lab", corpus, night=hours)
+    look(bench, CONCERT)
+    attempt(bench, CONCERT, "balance_0.50", "finished")
+
+    def said(hours: float) -> str:
+        _, path = write_report(bench, None, begins + dt.timedelta(hours=hours))
+        (found,) = re.findall(r"\b(\d+ left\b.*?) (?:disk|GPU):", Reader(path.read_text(encoding="utf-8")).text)
+        return str(found)
+
+    assert said(9) == "4 left", "nobody knows how long they take"
+    measured(bench, CONCERT, "balance_0.50", trial_seconds=3 * 3600)
+    plan_nights(bench, clock.now(), (CONCERT,), foresee=True)
+    assert said(1) == "4 left"
+    assert re.fullmatch("4 left, [123] of them for the next night", said(9))
+    measured(bench, CONCERT, "balance_0.50", trial_seconds=60)
+    assert said(9) == "4 left for the next night"
 
 
 def test_without_nights_it_is_about_the_last_24_hours(tmp_path: Path, corpus: Path, night: Night) -> None:
