@@ -107,7 +107,9 @@ def prepare(bench: Bench, found: OnGoing, now: dt.datetime) -> dg.RunRequest | s
     """The run that looks at the source and builds the features, or why it is not asked for; "" when that is done. It is
     asked for again when the features are not there any more, or are not those that the settings say by now."""
     runs = found.of(marks.DATA)
-    if any(run.ended_as(dg.DagsterRunStatus.SUCCESS) for run in runs) and not _lacks_features(bench, found.study):
+    enough_waits = sum(run.waits() for run in found.of(marks.TRIALS)) >= IN_QUEUE // 2  # no more is asked for now
+    is_built = any(run.ended_as(dg.DagsterRunStatus.SUCCESS) for run in runs)
+    if is_built and (enough_waits or not _lacks_features(bench, found.study)):
         return ""
     if any(run.unfinished() for run in runs):
         return "its data is being prepared"

@@ -318,7 +318,7 @@ def test_the_sensor_and_the_schedule_find_out_no_machine(evening: Evening, monke
     monkeypatch.setattr(machine, "resolve_machine", None)
     with pytest.raises(TypeError):
         evening.bench.machine()
-    assert [request.partition_key for request in evening.tick().run_requests or ()] == TRIALS
+    assert TRIALS[0] in [request.partition_key for request in evening.tick().run_requests or ()]
     looks = replace(evening.bench, resolves=False)
     before = evening.bench.lab.machine_file.read_text()
     try:
