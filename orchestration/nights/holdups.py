@@ -32,6 +32,9 @@ HOLDUPS = (
 )
 """Words by which a sentence of the sensor says that a night waits for something."""
 
+AT_REST = "nothing is left to be begun in this night"
+"""Said of a study between two plans."""
+
 MANY = 20_000
 """Looks of one night: one every few seconds."""
 
@@ -74,7 +77,8 @@ def holdups(instance: dg.DagsterInstance, evening: Evening, now: dt.datetime, st
         if tick.status == TickStatus.SUCCESS:  # it asked for runs, and says nothing of what waits meanwhile
             continue
         seen = _sentences(tick, names)
-        for key in [key for key in going_on if key not in seen]:
+        rests = tick.skip_reason or ""  # what was said when the plan was made holds until it is made again
+        for key in [key for key in going_on if key not in seen and f"{key[0]}: {AT_REST}" not in rests]:
             found.append(replace(going_on.pop(key), until=moment))
         for key, said in seen.items():
             before = going_on.get(key)

@@ -306,6 +306,7 @@ def test_a_plan_that_came_to_nothing_is_not_made_again_at_once(evening: Evening)
     evening.say(attempts=3, mode="balance_0.00")
     said = evening.step(known=lambda study, name: False)
     assert said.requests == () and said.at_rest == {"concert"} and 0 < said.rest_seconds <= 300
+    assert "is new since the definitions were loaded: Reload on the page" in said.sentences[0]
     assert evening.step(at_rest=said.at_rest).requests == ()
     assert evening.asked(evening.step()) == [["balance_0.00"]]
 

@@ -23,7 +23,7 @@ from ml.studies.registry import ALL_STUDIES
 from orchestration.instance_home import prepare_instance
 from orchestration.nights import choosing, clock, driving, guards
 from orchestration.nights.advice import of_the_night
-from orchestration.nights.holdups import HOLDUPS, Holdup, holdups
+from orchestration.nights.holdups import AT_REST, HOLDUPS, Holdup, holdups
 from orchestration.nights.looking_back import Evening
 from orchestration.nights.report import Report
 from orchestration.nights.window import Night
@@ -117,7 +117,16 @@ def test_a_night_that_went_well_a_lab_without_a_daemon_and_one_long_ago_say_noth
     assert holdups(instance, EVENING, ENDS + dt.timedelta(days=7), ALL_STUDIES) == []
 
 
+def test_what_is_said_when_the_plan_is_made_holds_until_it_is_made_again(instance: dg.DagsterInstance) -> None:
+    sensor = Sensor(instance)
+    for minute in range(0, 600, 5):
+        new = "concert: mine is new since the definitions were loaded: Reload on the page (Deployment) makes it known"
+        sensor.looks(range(minute, minute + 1), new if minute % 10 == 0 else f"concert: {AT_REST}")
+    assert found(instance) == [("concert", "mine is new since", 0, 590)]
+
+
 def test_the_words_are_those_that_are_said() -> None:
+    assert AT_REST in inspect.getsource(driving.advance)
     said = inspect.getsource(guards) + inspect.getsource(driving) + inspect.getsource(choosing)
     assert [words for words in HOLDUPS if words not in said] == []
 
