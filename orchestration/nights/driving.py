@@ -237,7 +237,7 @@ def _trials(
     in_turn = sorted(ready, key=lambda found: _first_begins(plans[found.study.name], now))
     for found in in_turn:
         name = found.study.name
-        words = [_not_now(aside[name])] if aside[name] else []
+        words = [_not_now({trial: aside[name][trial] for trial in plans[name].aside})] if plans[name].aside else []
         groups = choosing.next_groups(bench, found.study, plans[name], found.runs)
         if not groups:
             full = disk_problem(bench) if plans[name].named("no room") else ""

@@ -39,6 +39,8 @@ class StudyPlan:
     sentence: str
     until: dt.datetime | None = None
     """About when its trials of this night are through; None where nobody knows, or nothing is to run."""
+    aside: Collection[str] = ()
+    """Trials that would be begun in it, but not now: they stand in no entry."""
 
     def named(self, *when: When) -> list[Entry]:
         """The entries of which one of these is said."""
@@ -108,9 +110,8 @@ def _draft(bench: Bench, study: Study, now: dt.datetime, foresee: bool) -> Study
 
 
 def _without(draft: StudyPlan, names: Collection[str]) -> StudyPlan:
-    return replace(
-        draft, entries=tuple(one for one in draft.entries if one.when == "done" or one.trial.name not in names)
-    )
+    aside = {one.trial.name for one in draft.entries if one.when == "tonight" and one.trial.name in names}
+    return replace(draft, entries=tuple(one for one in draft.entries if one.trial.name not in aside), aside=aside)
 
 
 def _fitted(draft: StudyPlan, fitting: Fitting) -> StudyPlan:

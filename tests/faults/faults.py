@@ -42,6 +42,8 @@ class Night:
     """After so many epochs at most comes the first strike, or the next."""
     until_the_end: ExitStack
     """What is undone when the trials of the night are done."""
+    held: ExitStack = field(default_factory=ExitStack)
+    """What holds the database open, until the next one does."""
     killed: int = 0
     strikes: int = 0
     poisoned: set[str] = field(default_factory=set)
@@ -169,14 +171,16 @@ def shell(night: Night) -> None:
     """`results.duckdb` is held open, for reading or for writing, from some moment on until the night is over."""
     night.sleep_into()
     results = night.house.bench.lab.results
+    night.until_the_end.callback(night.held.close)
     if not results.is_file():
         night.house.wait_for(results.is_file, 120, "there is a database")
+    night.held.close()  # one that writes is alone, as its own users know
     mode = night.rng.choice(["ro", "rw"])
     night.say(f"held {mode}")
     arguments = [sys.executable, "-c", SHELL, str(results), mode]
     held = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    night.until_the_end.callback(held.wait)
-    night.until_the_end.callback(held.kill)
+    night.held.callback(held.wait)
+    night.held.callback(held.kill)
     assert held.stdout is not None and held.stdout.readline().strip().isdigit(), "the shell opened it"
 
 

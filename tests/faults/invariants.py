@@ -127,12 +127,16 @@ def of_epochs(told: list[EpochLine], planned: int, counts: Counts) -> list[str]:
     said: list[str] = []
     begun = Counter(line.key for line in told if line.word == "begun")
     kept = Counter(line.key for line in told if line.word == "kept")
-    counts.epochs += len(kept)
+    # Killed between an epoch's state and the line that tells of it: nobody begins that epoch again.
+    last = {line.pid: line.key for line in told if line.word == "begun"}
+    untold = {key for key in begun.keys() - kept.keys() if key in last.values()}
+    different = len(kept.keys() | untold)
+    counts.epochs += different
     counts.again += begun.total() - len(begun)
     counts.twice += kept.total() - len(kept)
     said += [f"epoch {key[:12]} was trained to the end {count} times" for key, count in kept.items() if count > 2]
-    if len(kept) != planned:
-        said.append(f"{len(kept)} different epochs were trained, {planned} were planned")
+    if different != planned:
+        said.append(f"{different} different epochs were trained, {planned} were planned")
     at_work: EpochLine | None = None
     for line in told:
         if line.word == "begun":

@@ -39,6 +39,8 @@ def test_what_is_told_of_epochs_is_counted() -> None:
     counts = Counts()
     assert of_epochs(told("begun a 1", "begun a 2", "kept a 2", "begun b 2", "kept b 2"), 2, counts) == []
     assert (counts.epochs, counts.again, counts.twice) == (2, 1, 0)
+    silent, counts = told("begun a 1", "kept a 1", "begun b 1", "begun c 2", "kept c 2"), Counts()
+    assert of_epochs(silent, 3, counts) == [] and counts.epochs == 3, "killed before it could tell of the epoch"
 
 
 @pytest.mark.parametrize(
