@@ -81,7 +81,7 @@ class FullHouse(House):
         with self.instance() as instance:
             states = instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
             own = [state for state in states if state.instigator_name == "nights"]
-            found = [instance.get_ticks(one.instigator_origin_id, one.selector_id, since) for one in own]
+            found = [instance.get_ticks(one.instigator_origin_id, one.selector_id, after=since) for one in own]
         return [tick.skip_reason or "" for tick in sorted(chain(*found), key=lambda tick: tick.timestamp)]
 
     def is_free(self) -> bool:
