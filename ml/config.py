@@ -19,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 MAX_YAML_BYTES = 256 * 1024
 """No configuration of a person is larger; a larger file is a mistake or an attack."""
 
+MAX_BRACKETS = 32
+"""No person opens more brackets within brackets; the parser's time grows with the square of them."""
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used, in one sentence: where, what, and what is allowed."""
@@ -42,6 +45,11 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not used in Nocturne's files; write the value out")
         return super().compose_node(parent, index)
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        if self.flow_level >= MAX_BRACKETS:
+            raise yaml.YAMLError(f"more than {MAX_BRACKETS} brackets are open within each other: is one not closed?")
+        super().fetch_flow_collection_start(token)
 
 
 _Loader.add_implicit_resolver(

@@ -71,6 +71,9 @@ def test_what_does_not_fit_is_refused_with_place_value_and_remedy(said, words):
         "- just\n- a list",
         "a: [1, 2",
         "{" * 5000,
+        "a: " + "[" * 100_000,
+        "- " * 100_000,
+        "? " * 100_000,
     ],
 )
 def test_yaml_that_is_unsafe_or_broken_is_refused_at_once(tmp_path, text, monkeypatch):
