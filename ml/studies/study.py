@@ -186,12 +186,16 @@ class Study(ABC):
 
     def remarks(self, trial: Trial) -> list[str]:
         """What a person should know before reading much into this trial, in sentences."""
-        if trial.mode or len(trial.changes) < 2:  # a grid tells its settings apart as a whole
-            return []
-        return [
-            f"changes {len(trial.changes)} settings at once ({', '.join(trial.changes)}): "
-            "what made the difference cannot be told apart"
-        ]
+        found = []
+        if not trial.mode and len(trial.changes) > 1:  # a grid tells its settings apart as a whole
+            found.append(
+                f"changes {len(trial.changes)} settings at once ({', '.join(trial.changes)}): "
+                "what made the difference cannot be told apart"
+            )
+        patience, epochs = self.patience(trial.config.model_dump(mode="json")), self.planned_epochs(trial)
+        if patience is not None and patience >= epochs:
+            found.append(f"cannot stop early: its patience of {patience} is not less than its {epochs} epochs")
+        return found
 
     def point_name(self, config: TrialConfig, grid: Sequence[str]) -> str:
         """The name of a point of a grid over the (dotted) settings `grid`; different points need different names."""
@@ -347,13 +351,6 @@ class Study(ABC):
     def after_demo(self, folder: Path, find_model: FindModel) -> str:
         """Use the best model on something made up that it never met, in `folder`; what came of it, in sentences."""
         return ""
-
-
-def cannot_stop_early(patience: int | None, epochs: int) -> list[str]:
-    """A remark on a trial whose patience outlasts its epochs; none where it is to train them all."""
-    if patience is None or patience < epochs:
-        return []
-    return [f"cannot stop early: its patience of {patience} is not less than its {epochs} epochs"]
 
 
 def _value_of(said: Mapping[str, Any], setting: str) -> Any:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.studies.concert.config import ConcertSettings, ConcertTrial
+from ml.studies.concert.config import ConcertSettings
 from ml.studies.results import Results
-from ml.studies.study import Estimate, Outcome, Progress, Study, Trial, TrialJob, cannot_stop_early
+from ml.studies.study import Estimate, Outcome, Progress, Study, Trial, TrialJob
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,12 +29,6 @@ class ConcertStudy(Study):
     revision = "1"
     settings = ConcertSettings
     experiments = Path(__file__).parent / "experiments"
-
-    def remarks(self, trial: Trial) -> list[str]:
-        found = super().remarks(trial)
-        if isinstance(trial.config, ConcertTrial):
-            found += cannot_stop_early(trial.config.training.patience, trial.config.training.epochs)
-        return found
 
     def model_name(self, trial: Trial, started: dt.datetime) -> str:
         strength = trial.config.model_dump()["balance_strength"]

@@ -42,8 +42,6 @@ class DenoiseStudy(Study):
     def remarks(self, trial: Trial) -> list[str]:
         said = _said(trial).training
         found = super().remarks(trial)
-        if said.early_stop >= said.epochs:
-            found.append(f"cannot stop early: it waits {said.early_stop} epochs, and has {said.epochs}")
         if said.scheduler_patience >= said.early_stop:
             found.append(
                 f"its learning rate never falls: it stops after {said.early_stop} epochs without a lower loss, before "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ml.config import fingerprint
 from ml.studies.drums.config import DrumsSettings, DrumsTrial
 from ml.studies.results import Results
-from ml.studies.study import Estimate, FindModel, Outcome, Progress, Study, Trial, TrialJob, cannot_stop_early
+from ml.studies.study import Estimate, FindModel, Outcome, Progress, Study, Trial, TrialJob
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ class DrumsStudy(Study):
                 "its first two blocks rest from the beginning and nothing is said to begin with, so they stay random: "
                 "name a `model.checkpoint`, or a later `training.frozen_from`"
             )
-        return found + cannot_stop_early(training.early_stop, training.epochs)
+        return found
 
     def family(self, trial: Trial) -> str | None:
         """Without the settings that only decide when training ends and when the first blocks rest."""

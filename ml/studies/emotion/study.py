@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.studies.emotion.config import EmotionSettings, EmotionTrial
 from ml.studies.results import Results
-from ml.studies.study import Estimate, Outcome, Progress, Study, Trial, TrialJob, cannot_stop_early
+from ml.studies.study import Estimate, Outcome, Progress, Study, Trial, TrialJob
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,6 @@ class EmotionStudy(Study):
         found = super().remarks(trial)
         if said.data.weighted_sampler and said.loss.use_class_weights:
             found.append("corrects imbalance twice: rare emotions are drawn more often and also weigh more in the loss")
-        found += cannot_stop_early(said.training.patience, said.training.epochs)
         if "loss.focal_gamma" in trial.changes and said.loss.type != "focal":
             found.append("loss.focal_gamma has no effect: loss.type is ce")
         return found
