@@ -28,12 +28,21 @@ def trial_states(bench: Bench, study: Study, *, upcoming: bool = False) -> list[
 
     The present data is what was divided last, with which a night goes on; `upcoming`: what will be divided next.
     """
-    trials = bench.trials(study).trials
+    return states_with(bench, study, present_data(bench, study, upcoming=upcoming))
+
+
+def present_data(bench: Bench, study: Study, *, upcoming: bool) -> StudyData | None:
+    """What was divided last, or what will be next; None where there is none."""
     try:
-        data = next_data(bench, study) if upcoming else bench.data(study)
-        precision = bench.machine().precision if bench.machine_is_known() else None
+        return next_data(bench, study) if upcoming else bench.data(study)
     except NotReady:
-        data, precision = None, None
+        return None
+
+
+def states_with(bench: Bench, study: Study, data: StudyData | None) -> list[TrialState]:
+    """The state of every trial with this data; None: nobody has looked at the source."""
+    trials = bench.trials(study).trials
+    precision = bench.machine().precision if data is not None and bench.machine_is_known() else None
     return [_state(bench, study, trial, data, precision) for trial in trials]
 
 

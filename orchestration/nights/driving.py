@@ -33,6 +33,9 @@ from orchestration.resources import Bench, NotReady
 IN_QUEUE = 6
 """So many runs with trials wait at most: enough that the machine never waits for the next look."""
 
+AT_REST = "nothing is left to be begun in this night"
+"""Said of a study between two plans."""
+
 LONGEST_PATIENCE = 3600.0
 """Seconds; data that could not be prepared is tried again at least so often."""
 
@@ -175,13 +178,15 @@ def advance(
     requests: list[dg.RunRequest] = []
     said: list[str] = []
     ready: list[OnGoing] = []
+    turned_off = _turned_off(instance)
     for study in studies:
         try:
             found = going_on(bench, study, instance, now)
             if isinstance(found, OnGoing) and bench.source_or_none(study) is None:
                 found = "no source folder is set (its schedule says how)"
-            if isinstance(found, OnGoing) and _is_turned_off(study, instance):
-                found = f"its schedule {marks.schedule_name(study.name)} is turned off on the page: nothing is begun"
+            schedule = marks.schedule_name(study.name)
+            if isinstance(found, OnGoing) and schedule in turned_off:
+                found = f"its schedule {schedule} is turned off on the page: nothing is begun"
             step = found if isinstance(found, str) else _left_to_schedule(found, now) or prepare(bench, found, now)
         except ConfigError as problem:
             step = f"its settings cannot be read: {problem}"
@@ -196,19 +201,19 @@ def advance(
             ready.append(found)
     resting = frozenset(found.study.name for found in ready)
     if resting <= at_rest:
-        said += [f"{name}: nothing is left to be begun in this night" for name in sorted(resting)]
+        said += [f"{name}: {AT_REST}" for name in sorted(resting)]
         return Step(tuple(requests), tuple(said), at_rest)
     trials, words, rests = _trials(bench, ready, now, known)
     rest = min(patience(found.night) for found in ready)
     return Step((*requests, *trials), (*said, *words), resting if rests else frozenset(), rest)
 
 
-def _is_turned_off(study: Study, instance: dg.DagsterInstance) -> bool:
-    """Whoever turns the schedule off wants no night, and not one that begins a minute later."""
+def _turned_off(instance: dg.DagsterInstance) -> set[str]:
+    """Schedules: whoever turns one off wants no night, and not one that begins a minute later."""
     states = instance.all_instigator_state(
         instigator_type=InstigatorType.SCHEDULE, instigator_statuses={InstigatorStatus.STOPPED}
     )
-    return any(state.instigator_name == marks.schedule_name(study.name) for state in states)
+    return {state.instigator_name for state in states}
 
 
 def _left_to_schedule(found: OnGoing, now: dt.datetime) -> str:

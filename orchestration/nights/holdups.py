@@ -14,6 +14,7 @@ from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
 from ml.studies.study import Study
 from orchestration.nights import clock
+from orchestration.nights.driving import AT_REST
 from orchestration.nights.looking_back import Evening
 
 SENSOR = "nights"
@@ -31,9 +32,6 @@ HOLDUPS = (
     "is new since the definitions were loaded",
 )
 """Words by which a sentence of the sensor says that a night waits for something."""
-
-AT_REST = "nothing is left to be begun in this night"
-"""Said of a study between two plans."""
 
 MANY = 20_000
 """Looks of one night: one every few seconds."""

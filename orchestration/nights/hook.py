@@ -73,13 +73,11 @@ def _wait(process: subprocess.Popen[bytes], printed: IO[bytes], seconds: float) 
                 process.wait(LOOK_SECONDS)
                 return ""
             if os.fstat(printed.fileno()).st_size > MOST_PRINTED:
-                _end(process)
                 return f"when it had printed more than {MOST_PRINTED // 10**6} MB"
-    except BaseException:
-        _end(process)
-        raise
-    _end(process)
-    return f"after {seconds:.0f} s"
+        return f"after {seconds:.0f} s"
+    finally:
+        if process.returncode is None:
+            _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

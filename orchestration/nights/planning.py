@@ -127,10 +127,8 @@ def _fitted_last(draft: StudyPlan, fitting: Fitting) -> StudyPlan:
         return draft
     free = fitting.free
     fitted = replace(draft, entries=tuple(fitting.place_last(night, draft.entries)))
-    if fitting.free > free:
-        fitted = replace(fitted, until=fitting.free)
-    if not (fitted.tonight and fitting.known):
-        fitted = replace(fitted, until=None)
+    until = fitting.free if fitting.free > free else draft.until
+    fitted = replace(fitted, until=until if fitted.tonight else None)
     return replace(fitted, sentence=_sentence(fitted, night))
 
 

@@ -12,12 +12,11 @@ from ml.studies.experiments import same_settings
 from ml.studies.night import NightConfig
 from ml.studies.study import Study, Trial
 from orchestration.begun import chains_of, epochs_begun, identity_of
-from orchestration.data import next_data
 from orchestration.estimating import Cost, costs
 from orchestration.nights.window import Night
 from orchestration.ordering import promising, promising_aside
-from orchestration.plan import TrialState, trial_states
-from orchestration.resources import Bench, NotReady, StudyData
+from orchestration.plan import TrialState, present_data, states_with
+from orchestration.resources import Bench, StudyData
 
 When = Literal["tonight", "begins tonight", "next night", "no room", "given up", "done"]
 
@@ -61,8 +60,8 @@ def work_of(bench: Bench, study: Study, night: Night, *, foresee: bool, upcoming
     """Every trial that a night of the study is about: to be done (as if all of it fitted), given up, done. `upcoming`:
     the night is still to come, and will divide the data anew."""
     config: NightConfig = bench.settings(study).night
-    states = _of_the_mode(study, config, trial_states(bench, study, upcoming=upcoming))
-    data = _data(bench, study, upcoming)
+    data = present_data(bench, study, upcoming=upcoming)
+    states = _of_the_mode(study, config, states_with(bench, study, data))
     refusals = {one.trial.name: _refusal(bench, study, config, one, data, night) for one in states}
     todo = _in_order(
         bench, study, config, [one for one in states if one.state != "done" and not refusals[one.trial.name]], foresee
@@ -100,13 +99,6 @@ def _of_the_mode(study: Study, config: NightConfig, states: Sequence[TrialState]
             f"night.mode is {config.mode!r}; the study {study.name} has the modes {', '.join(there) or '(none)'}"
         )
     return [one for one in states if config.mode in (None, one.trial.mode or one.trial.name)]
-
-
-def _data(bench: Bench, study: Study, upcoming: bool) -> StudyData | None:
-    try:
-        return next_data(bench, study) if upcoming else bench.data(study)
-    except NotReady:
-        return None
 
 
 def _refusal(

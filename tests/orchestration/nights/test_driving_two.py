@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,13 @@ from ml.config import merge
 from ml.studies.concert.study import CONCERT
 from ml.studies.denoise.demo import write_corpus
 from ml.studies.denoise.study import DENOISE
-from orchestration.instance_home import prepare_instance
 from orchestration.nights import marks
 from orchestration.nights.driving import Step, advance
 from orchestration.nights.planning import plan_nights
 from orchestration.resources import Bench
+from storage.lab import Lab
+from tests.orchestration.nights.evenings import started
 from tests.orchestration.nights.made_up import look, measured
-from tests.orchestration.tiny_definitions import defs
 from tests.small_lab import TINIES, small_corpus, small_lab, write_yaml
 
 NOW = dt.datetime(2026, 11, 21, 18, tzinfo=dt.UTC)
@@ -62,19 +62,10 @@ class House:
     def step(self) -> Step:
         return advance(self.bench, self.instance, NOW, STUDIES)
 
-    def start(self, request: dg.RunRequest, status: DagsterRunStatus) -> dg.DagsterRun:
-        partition = {"dagster/partition": request.partition_key} if request.partition_key else {}
-        tags = {**request.tags, **partition}
-        return self.instance.create_run_for_job(defs.resolve_job_def("quick_job"), status=status, tags=tags)
-
 
 @pytest.fixture
-def house(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setenv("DAGSTER_HOME", "is set by prepare_instance")
-    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "is set by prepare_instance")
-    prepare_instance(tmp_path / "dagster")
-    with dg.DagsterInstance.get() as instance:
-        yield House(bench, instance)
+def house(bench: Bench, instance: dg.DagsterInstance) -> House:
+    return House(bench, instance)
 
 
 def jobs(step: Step) -> set[str]:
@@ -87,7 +78,7 @@ def test_a_study_whose_drive_is_away_leaves_the_night_to_the_other(house: House)
     try:
         first = house.step()
         assert jobs(first) == {"denoise_data"} and any("no such folder" in said for said in first.sentences)
-        house.start(first.requests[0], DagsterRunStatus.SUCCESS)
+        started(house.instance, first.requests[0], DagsterRunStatus.SUCCESS)
         assert jobs(house.step()) == {"denoise_trials"}
     finally:
         away.rename(drive)
@@ -95,21 +86,35 @@ def test_a_study_whose_drive_is_away_leaves_the_night_to_the_other(house: House)
 
 def test_trials_that_a_person_has_ended_leave_the_night_to_the_other_study(house: House) -> None:
     for request in house.step().requests:
-        house.start(request, DagsterRunStatus.SUCCESS)
+        started(house.instance, request, DagsterRunStatus.SUCCESS)
     for _ in range(5):
         step = house.step()
         if jobs(step) != {"concert_trials"}:
             break
         for request in step.requests:
             assert request.tags[marks.PART] == marks.TRIALS
-            house.instance.report_run_canceled(house.start(request, DagsterRunStatus.STARTED))
+            house.instance.report_run_canceled(started(house.instance, request, DagsterRunStatus.STARTED))
     assert jobs(step) == {"denoise_trials"}
     assert any(said.startswith("concert: ") and "was ended by a person" in said for said in step.sentences)
 
 
 def test_trials_that_are_not_loaded_are_said_to_be_and_keep_no_time(house: House) -> None:
     for request in house.step().requests:
-        house.start(request, DagsterRunStatus.SUCCESS)
+        started(house.instance, request, DagsterRunStatus.SUCCESS)
     step = advance(house.bench, house.instance, NOW, STUDIES, known=lambda study, name: study is DENOISE)
     assert jobs(step) == {"denoise_trials"}
     assert any(said.startswith("concert: ") and "Reload on the page" in said for said in step.sentences)
+
+
+def test_a_study_of_which_nobody_knows_how_long_it_takes_hides_no_end_of_the_one_before(
+    bench: Bench, tmp_path: Path
+) -> None:
+    copy = Bench(Lab.open(shutil.copytree(bench.lab.root, tmp_path / "lab")))
+    measured(copy, CONCERT, "balance_1.00", 600.0)
+    other = {"trial": {"model": {"channels": [8, 16]}}}
+    nights = {"concert": HOURS, "denoise": HOURS | {"mode": "quick"}}
+    changed = {name: merge(TINIES[name], {"night": night}) for name, night in nights.items()}
+    write_yaml(copy.lab.studies_file, changed | {"denoise": merge(changed["denoise"], other)})
+    known, unknown = plan_nights(copy, NOW, STUDIES)
+    assert {entry.seconds for entry in unknown.tonight} == {None} and unknown.until is None
+    assert len(known.tonight) == 4 and known.until == NOW + dt.timedelta(seconds=4 * 600)
