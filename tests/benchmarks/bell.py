@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from filelock import FileLock, Timeout
 
+from orchestration.lease import is_lent
+from tests.faults.faults import is_gone
 from tests.faults.house import House, house_at
 
 GRACE = 15.0
@@ -58,8 +59,9 @@ def ring_once(house: House, rng: random.Random) -> Rung:
         unfinished = [run for run in house.runs() if run.unfinished()]
         now = time.monotonic() - bell
         assert now < 10 * GRACE, house.said()
-        gone = gone or (now if _is_gone(process) else 0.0)
-        free = free or (now if gone and all(run.waits() for run in unfinished) and _is_free(house) else 0.0)
+        gone = gone or (now if is_gone(process) else 0.0)
+        is_free = gone and all(run.waits() for run in unfinished) and not is_lent(house.bench.lab)
+        free = free or (now if is_free else 0.0)
         if free and not unfinished:
             break
         time.sleep(0.1)
@@ -67,21 +69,6 @@ def ring_once(house: House, rng: random.Random) -> Rung:
     after = {name: house.bench.records.latest("concert", name) for name in house.names}
     new = [record for name, record in after.items() if record is not None and record != before[name]]
     return Rung(gone, free, withdrawn, [record.account["status"] for record in new] == ["paused"])
-
-
-def _is_gone(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def _is_free(house: House) -> bool:
-    try:
-        with FileLock(house.bench.lab.locks / "machine.lock", timeout=0):
-            return True
-    except Timeout:
-        return False
 
 
 def main() -> int:

@@ -22,11 +22,11 @@ from itertools import chain
 from pathlib import Path
 
 from dagster._core.definitions.run_request import InstigatorType
-from filelock import FileLock, Timeout
 
 from ml.config import merge
 from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
+from orchestration.lease import is_lent
 from orchestration.nights.planning import plan_nights
 from orchestration.nights.runs import NightRun, runs_of
 from orchestration.plan import trial_states
@@ -84,14 +84,6 @@ class FullHouse(House):
             found = [instance.get_ticks(one.instigator_origin_id, one.selector_id, after=since) for one in own]
         return [tick.skip_reason or "" for tick in sorted(chain(*found), key=lambda tick: tick.timestamp)]
 
-    def is_free(self) -> bool:
-        """Whether nobody has the machine."""
-        try:
-            with FileLock(self.bench.lab.locks / "machine.lock", timeout=0):
-                return True
-        except Timeout:
-            return False
-
 
 @dataclass(frozen=True)
 class Night:
@@ -141,7 +133,7 @@ def live(house: FullHouse) -> Night:
         house.ring()
     rung = time.monotonic()
     house.wait_for(lambda: not any(run.unfinished() for run in house.runs_of_night()), 10 * GRACE, "all runs end")
-    house.wait_for(house.is_free, 10 * GRACE, "the machine is free")
+    house.wait_for(lambda: not is_lent(house.bench.lab), 10 * GRACE, "the machine is free")
     free = time.monotonic() - rung
     try:
         house.wait_for(house.page().is_file, 120, "the page of the morning is there")

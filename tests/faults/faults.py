@@ -222,7 +222,7 @@ def hang(night: Night) -> None:
     os.kill(pid, signal.SIGSTOP)
     night.house.ring()
     process = psutil.Process(pid)
-    wait_until(lambda: _gone(process), 120, f"the morning ends process {pid}\n{night.house.said()[-2000:]}")
+    wait_until(lambda: is_gone(process), 120, f"the morning ends process {pid}\n{night.house.said()[-2000:]}")
     night.killed += 1
     wait_until(lambda: not night.house.unfinished(), 60, "no run is left in the morning")
     night.house.next_evening()
@@ -237,12 +237,13 @@ def still(night: Night) -> None:
     pid = night.in_an_epoch()
     os.kill(pid, signal.SIGSTOP)
     process = psutil.Process(pid)
-    wait_until(lambda: _gone(process), 180, f"process {pid} is ended in the night\n{night.house.said()[-2000:]}")
+    wait_until(lambda: is_gone(process), 180, f"process {pid} is ended in the night\n{night.house.said()[-2000:]}")
     night.killed += 1
     nights.write_text(before, encoding="utf-8")
 
 
-def _gone(process: psutil.Process) -> bool:
+def is_gone(process: psutil.Process) -> bool:
+    """Whether it has ended, waited for or not."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -16,7 +15,6 @@ import pytest
 from dagster import DagsterEventType, DagsterRunStatus
 from dagster._core.events import DagsterEvent, EngineEventData
 
-from orchestration.instance_home import prepare_instance
 from orchestration.reaper import PID_STARTED_TAG, PID_TAG, pid_tags, reap
 from tests.orchestration.servers import kill, start_python, wait_until
 from tests.orchestration.tiny_definitions import defs
@@ -28,15 +26,6 @@ from tests.orchestration.tiny_definitions import defs
 with dg.DagsterInstance.get() as instance:
     defs.resolve_job_def("slow_job").execute_in_process(instance=instance, tags=pid_tags())
 """
-
-
-@pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    monkeypatch.setenv("DAGSTER_HOME", "is set by prepare_instance")
-    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "is set by prepare_instance")
-    prepare_instance(tmp_path / "dagster")
-    with dg.DagsterInstance.get() as made:
-        yield made
 
 
 @pytest.fixture

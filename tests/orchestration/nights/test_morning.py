@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
 from ml.studies.concert.study import CONCERT
 from ml.studies.denoise.study import DENOISE
 from ml.studies.night import NightConfig
-from orchestration.instance_home import prepare_instance
 from orchestration.nights import marks
 from orchestration.nights.bell import Bell
 from orchestration.nights.morning import end_nights, present_bell
@@ -31,15 +29,6 @@ from tests.small_lab import small_lab
 BELL = dt.datetime.now(dt.UTC).replace(microsecond=0)
 NIGHT = Night("study", "2026-11-21", BELL - dt.timedelta(hours=8), BELL)
 DEAF = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
-
-
-@pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    monkeypatch.setenv("DAGSTER_HOME", "is set by prepare_instance")
-    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "is set by prepare_instance")
-    prepare_instance(tmp_path / "dagster")
-    with dg.DagsterInstance.get() as made:
-        yield made
 
 
 def a_run(instance: dg.DagsterInstance, status: DagsterRunStatus, pid: int | None = None) -> str:

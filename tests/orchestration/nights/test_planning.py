@@ -37,20 +37,12 @@ def now() -> dt.datetime:
     return tomorrow.replace(hour=18, minute=0, second=0, microsecond=0)
 
 
-@pytest.fixture(scope="module")
-def looked_at(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
-    """A lab whose features are built."""
-    bench = small_lab(tmp_path_factory.mktemp("planned") / "lab", corpus, night=ALL_DAY)
-    look(bench, CONCERT)
-    bench.machine()
-    return bench.lab.root
-
-
 @pytest.fixture
 def bench(looked_at: Path, tmp_path: Path) -> Bench:
-    """A copy of it for one test."""
-    shutil.copytree(looked_at, tmp_path / "lab")
-    return Bench(Lab.open(tmp_path / "lab"))
+    """A lab whose features are built, and whose night goes on all day."""
+    made = Bench(Lab.open(shutil.copytree(looked_at, tmp_path / "lab")))
+    say(made)
+    return made
 
 
 def say(bench: Bench, **settings: Any) -> None:

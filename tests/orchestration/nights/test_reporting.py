@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from dagster import DagsterRunStatus
 
 from ml.studies.night import NightConfig
 from ml.studies.registry import ALL_STUDIES
-from orchestration.instance_home import prepare_instance
 from orchestration.nights import clock, marks
 from orchestration.nights.report_asset import morning_report
 from orchestration.nights.report_written import write_report
@@ -91,12 +89,8 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setenv("DAGSTER_HOME", "is set by prepare_instance")
-    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "is set by prepare_instance")
-    prepare_instance(tmp_path / "dagster")
-    with dg.DagsterInstance.get() as instance:
-        yield House(tmp_path, instance)
+def house(tmp_path: Path, instance: dg.DagsterInstance) -> House:
+    return House(tmp_path, instance)
 
 
 def test_it_is_asked_for_once_when_the_last_run_of_the_evening_has_ended(

@@ -21,7 +21,6 @@ from dagster import DagsterRunStatus
 from filelock import FileLock
 
 from ml.studies.night import NightConfig
-from orchestration.instance_home import prepare_instance
 from orchestration.lease import is_lent, machine_lease
 from orchestration.nights import marks
 from orchestration.nights.standstill import Standstill
@@ -73,12 +72,9 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setenv("DAGSTER_HOME", "is set by prepare_instance")
-    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "is set by prepare_instance")
-    prepare_instance(tmp_path / "dagster")
+def house(instance: dg.DagsterInstance, tmp_path: Path) -> Iterator[House]:
     with ExitStack() as stack:
-        yield House(stack.enter_context(dg.DagsterInstance.get()), Lab.open(tmp_path / "lab"), stack)
+        yield House(instance, Lab.open(tmp_path / "lab"), stack)
 
 
 def test_a_process_that_computes_nothing_is_killed_and_the_run_says_why(house: House) -> None:
