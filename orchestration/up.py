@@ -41,6 +41,8 @@ LONGEST_SOCKET = 100
 NAMES_OF_SOCKETS = len("/pymp-12345678/listener-12345678")
 """Characters that come after the folder: what a run is forked from makes the longest name."""
 LOOK_SECONDS = 0.2
+GLANCE_SECONDS = 0.5
+"""A command that asks whether somebody is up has the lock for a moment."""
 END_SECONDS = 20.0
 """How long a part may take to end when asked to."""
 
@@ -52,7 +54,7 @@ def run_up(lab_root: Path, port: int = 3000, module: str = "orchestration.defini
     locks.mkdir(parents=True, exist_ok=True)
     lock, account = FileLock(locks / "up.lock"), locks / "up.json"
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=GLANCE_SECONDS)
     except Timeout:
         _say(
             f"{_who_is_up(account)} serves this lab already ({lab_root}); end that one first (Ctrl+C in its terminal)."

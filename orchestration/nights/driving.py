@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from ml.config import ConfigError
@@ -23,6 +21,7 @@ from ml.studies.study import Study
 from ml.studies.words import first_of
 from orchestration.hanging import patiently
 from orchestration.nights import choosing, clock, marks
+from orchestration.nights.awake import turned_off
 from orchestration.nights.guards import disk_problem, holdup
 from orchestration.nights.planning import StudyPlan, plan_nights
 from orchestration.nights.runs import NightRun, runs_of
@@ -178,14 +177,14 @@ def advance(
     requests: list[dg.RunRequest] = []
     said: list[str] = []
     ready: list[OnGoing] = []
-    turned_off = _turned_off(instance)
+    silent = turned_off(instance)
     for study in studies:
         try:
             found = going_on(bench, study, instance, now)
             if isinstance(found, OnGoing) and bench.source_or_none(study) is None:
                 found = "no source folder is set (its schedule says how)"
             schedule = marks.schedule_name(study.name)
-            if isinstance(found, OnGoing) and schedule in turned_off:
+            if isinstance(found, OnGoing) and schedule in silent:
                 found = f"its schedule {schedule} is turned off on the page: nothing is begun"
             step = found if isinstance(found, str) else _left_to_schedule(found, now) or prepare(bench, found, now)
         except ConfigError as problem:
@@ -206,14 +205,6 @@ def advance(
     trials, words, rests = _trials(bench, ready, now, known)
     rest = min(patience(found.night) for found in ready)
     return Step((*requests, *trials), (*said, *words), resting if rests else frozenset(), rest)
-
-
-def _turned_off(instance: dg.DagsterInstance) -> set[str]:
-    """Schedules: whoever turns one off wants no night, and not one that begins a minute later."""
-    states = instance.all_instigator_state(
-        instigator_type=InstigatorType.SCHEDULE, instigator_statuses={InstigatorStatus.STOPPED}
-    )
-    return {state.instigator_name for state in states}
 
 
 def _left_to_schedule(found: OnGoing, now: dt.datetime) -> str:

@@ -13,11 +13,9 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
 from ml.studies.study import Study
-from orchestration.nights import clock
+from orchestration.nights import clock, marks
 from orchestration.nights.driving import AT_REST
 from orchestration.nights.looking_back import Evening
-
-SENSOR = "nights"
 
 HOLDUPS = (
     "the GPU is held by",
@@ -88,7 +86,7 @@ def holdups(instance: dg.DagsterInstance, evening: Evening, now: dt.datetime, st
 def _ticks(instance: dg.DagsterInstance, since: dt.datetime, until: dt.datetime) -> list[InstigatorTick] | None:
     """Every look between two moments of Dagster's books; None where `nocturne up` never ran in this lab."""
     states = instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
-    own = [state for state in states if state.instigator_name == SENSOR]
+    own = [state for state in states if state.instigator_name == marks.SENSOR]
     span = {"after": since.timestamp() - 1, "before": until.timestamp(), "limit": MANY}
     found = [tick for one in own for tick in instance.get_ticks(one.instigator_origin_id, one.selector_id, **span)]
     return found if own else None

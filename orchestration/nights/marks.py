@@ -29,6 +29,9 @@ ASKED = "nocturne/asked_to_end"
 
 DATA, TRIALS, REPORT = "data", "trials", "report"
 
+SENSOR = "nights"
+"""Drives the nights of all studies."""
+
 
 def marks(night: Night, config: NightConfig, part: str) -> dict[str, str]:
     """The tags of a run that does `part` of the night."""

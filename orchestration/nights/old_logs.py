@@ -8,8 +8,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from orchestration.nights.awake import nobody_is_up
 from orchestration.nights.old_runs import OLD_DAYS
 from storage.lab import Lab
 
@@ -42,7 +43,7 @@ def old_logs(lab: Lab, now: dt.datetime, days: int = OLD_DAYS) -> list[OldLog]:
                 found.append(OldLog(path, facts.st_size, facts.st_mtime))
     found.sort(key=lambda one: one.since)
     if any(one.is_of_the_last_up for one in found):
-        with suppress(Timeout), _nobody_is_up(lab):
+        with suppress(Timeout), nobody_is_up(lab):
             return found
     return [one for one in found if not one.is_of_the_last_up]
 
@@ -53,7 +54,7 @@ def remove_logs(lab: Lab, logs: Sequence[OldLog]) -> bool:
     with ExitStack() as stack:
         if any(one.is_of_the_last_up for one in logs):
             try:
-                stack.enter_context(_nobody_is_up(lab))
+                stack.enter_context(nobody_is_up(lab))
             except Timeout:
                 logs = [one for one in logs if not one.is_of_the_last_up]
         for one in logs:
@@ -67,8 +68,3 @@ def remove_logs(lab: Lab, logs: Sequence[OldLog]) -> bool:
 def _logs(home: Path) -> list[Path]:
     """Of the processes of `up`; of the looks of sensors and schedules that had something to say."""
     return [*(home / "up").glob("*.log"), *(home / "storage").glob("__repository__*/*/*.*")]
-
-
-def _nobody_is_up(lab: Lab) -> FileLock:
-    """While it is held, nobody is up nor begins to be. Raises `Timeout` where somebody is."""
-    return FileLock(lab.locks / "up.lock", timeout=0)

@@ -74,7 +74,7 @@ def nights_sensor(studies: Sequence[Study], bench: Bench, report: dg.AssetsDefin
     standstill = Standstill()
 
     @dg.sensor(
-        name="nights",
+        name=marks.SENSOR,
         jobs=jobs,
         minimum_interval_seconds=LOOK_EVERY_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -13,6 +13,7 @@ from orchestration import plan
 from orchestration.asking import FEW, duration, size, time_of
 from orchestration.estimating import Cost, added
 from orchestration.nights import clock
+from orchestration.nights.awake import Sleep
 from orchestration.nights.confounds import POINTS, confounds
 from orchestration.nights.guards import disk_problem, gpu_problem
 from orchestration.nights.lab_nights import nights_of_lab
@@ -31,20 +32,21 @@ def print_nights(bench: Bench, study: Study | None, points: float = POINTS) -> i
     kept_free = nights_of_lab(bench.lab).keep_free_bytes
     now = clock.now()
     plans = plan_nights(bench, now, foresee=True)
+    sleep = Sleep(bench.lab)
     print(f"lab: {bench.lab.root}")
-    for problem in (gpu_problem(bench), disk_problem(bench)):
+    for problem in (sleep.of_all, gpu_problem(bench), disk_problem(bench)):
         if problem:
             print(problem)
     for found in plans:
         if study is None or found.study.name == study.name:
-            print("\n" + "\n".join(told(bench, found, now, points)))
+            print("\n" + "\n".join(told(bench, found, now, points, sleep.of(found.study))))
     _print_disk(bench, plans, kept_free)
     sys.stdout.flush()
     return 0
 
 
-def told(bench: Bench, found: StudyPlan, now: dt.datetime, points: float = POINTS) -> list[str]:
-    """The plan of one study for a person, line by line."""
+def told(bench: Bench, found: StudyPlan, now: dt.datetime, points: float = POINTS, asleep: str = "") -> list[str]:
+    """The plan of one study for a person, line by line; `asleep`: why the night will not begin by itself."""
     study, night = found.study, found.night
     if night is None:
         return [f"{study.name}: {found.sentence}"]
@@ -55,6 +57,7 @@ def told(bench: Bench, found: StudyPlan, now: dt.datetime, points: float = POINT
         f"{study.name}: {study.question}",
         f"{first}: {night.name}, {night.shown(night.begins)} until {until}",
         found.sentence,
+        *([f"but {asleep}"] if asleep else []),
     ]
     lines += _table(found)
     trials = bench.trials(study)

@@ -12,19 +12,13 @@ import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
 from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.remote_origin import (
-    ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteInstigatorOrigin,
-    RemoteRepositoryOrigin,
-)
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, ScheduleInstigatorData
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from ml.studies.concert.study import CONCERT
 from orchestration.nights import marks
 from orchestration.nights.driving import begin
 from storage import durable
 from tests.orchestration.nights.evenings import HOUR, Evening
+from tests.orchestration.nights.on_the_page import known, turn_off, turn_on
 from tests.small_lab import write_yaml
 
 
@@ -61,18 +55,15 @@ def test_a_night_that_begins_now_is_left_to_its_schedule_and_taken_up_when_that_
 
 
 def test_no_night_is_begun_while_its_schedule_is_turned_off_on_the_page(evening: Evening) -> None:
-    place = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="nowhere"), "nowhere")
     evening.say(starts=f"{evening.now - HOUR:%H:%M}")
     begins = evening.step()
     for name, begun in (("denoise_night", begins.requests), ("concert_night", ())):
-        origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(place, "all"), name)
-        times = ScheduleInstigatorData("0 17 * * *")
-        state = InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.STOPPED, times)
-        evening.instance.add_instigator_state(state)
+        schedule = known(evening.instance, name, InstigatorType.SCHEDULE)
+        turn_off(evening.instance, schedule)
         said = evening.step()
         assert said.requests == begun
     assert said.sentences == ("concert: its schedule concert_night is turned off on the page: nothing is begun",)
-    evening.instance.update_instigator_state(state.with_status(InstigatorStatus.DECLARED_IN_CODE))
+    turn_on(evening.instance, schedule)
     assert evening.step().requests == begins.requests
 
 

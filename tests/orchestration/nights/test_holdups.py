@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
-from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
-import pytest
 from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.remote_origin import (
-    ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteInstigatorOrigin,
-    RemoteRepositoryOrigin,
-)
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, TickData, TickStatus
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.scheduler.instigation import TickData, TickStatus
 from dagster._utils.error import SerializableErrorInfo
 
 from ml.studies.registry import ALL_STUDIES
-from orchestration.instance_home import prepare_instance
 from orchestration.nights import choosing, clock, driving, guards
 from orchestration.nights.advice import of_the_night
 from orchestration.nights.driving import AT_REST
@@ -28,6 +18,7 @@ from orchestration.nights.holdups import HOLDUPS, Holdup, holdups
 from orchestration.nights.looking_back import Evening
 from orchestration.nights.report import Report
 from orchestration.nights.window import Night
+from tests.orchestration.nights.on_the_page import known
 
 ENDS = clock.now().replace(microsecond=0)
 BEGINS = ENDS - dt.timedelta(hours=10)
@@ -41,11 +32,8 @@ class Sensor:
     """The sensor `nights` as Dagster's books have it."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
-        place = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="nowhere"), "nowhere")
-        origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(place, "all"), "nights")
         self.instance = instance
-        self.state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE)
-        instance.add_instigator_state(self.state)
+        self.state = known(instance, "nights", InstigatorType.SENSOR)
 
     def looks(self, minutes: range, said: str = "", status: TickStatus = TickStatus.SKIPPED) -> None:
         for number, minute in enumerate(minutes):
@@ -62,14 +50,6 @@ class Sensor:
                     error=SerializableErrorInfo("no\n luck", [], None) if status == TickStatus.FAILURE else None,
                 )
             )
-
-
-@pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    monkeypatch.setenv("DAGSTER_HOME", "is set by prepare_instance")
-    prepare_instance(tmp_path / "home")
-    with dg.DagsterInstance.get() as made:
-        yield made
 
 
 def found(instance: dg.DagsterInstance) -> list[tuple[str, str, int, int]]:
