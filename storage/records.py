@@ -193,7 +193,9 @@ class Records:
         return found
 
     def is_running(self, study: str, trial: str) -> bool:
-        """Whether some process is at this trial now."""
+        """Whether some process is at this trial now. To look at one that was never begun leaves nothing behind."""
+        if not self._lock_file("trial", study, trial).exists():
+            return False
         try:
             with self._lock("trial", study, trial, 0):
                 return False
@@ -257,10 +259,12 @@ class Records:
         return self._lock("fence", study, name, -1)
 
     def _lock(self, purpose: str, study: str, name: str, timeout: float) -> BaseFileLock:
-        check_name(name, "trial")
-        folder = self.lab.locks / "records" / check_name(study, "study")
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{purpose}-{name}.lock", timeout=timeout)
+        file = self._lock_file(purpose, study, name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(file, timeout=timeout)
+
+    def _lock_file(self, purpose: str, study: str, name: str) -> Path:
+        return self.lab.locks / "records" / check_name(study, "study") / f"{purpose}-{check_name(name, 'trial')}.lock"
 
     def _who(self, place: Path) -> str:
         with contextlib.suppress(durable.Damaged, FileNotFoundError):

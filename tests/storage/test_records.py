@@ -119,6 +119,8 @@ def test_a_second_process_at_the_same_trial_is_told_who_is_there(records: Record
     """
     with Other(code, records.lab.root) as other:
         assert other.hear() == "in" and records.is_running("s", "t")
+        locks = set(records.lab.locks.rglob("*"))
+        assert not records.is_running("s", "never_begun") and set(records.lab.locks.rglob("*")) == locks
         with (
             pytest.raises(TrialBusy, match="another process is at this trial \\(run run-of-the-other"),
             records.begin("s", "t", "mine", wait_seconds=0.2),
