@@ -31,7 +31,10 @@ def of_the_house(facts: Sequence[Fact], runs: Runs | None) -> list[Advice]:
     """What the house as a whole needs."""
     found = [Advice(f"{fact.name}: {fact.said}", fact.todo) for fact in facts if fact.wrong]
     if runs is not None:
-        found += [Advice(f"{what} failed and was not made since", why) for what, why in runs.failed]
+        found += [
+            Advice(f"{', '.join(names)} failed and {'was' if len(names) == 1 else 'were'} not made since", why)
+            for names, why in runs.failed
+        ]
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -32,6 +32,8 @@ LOOKED_INTO = 500
 """The newest of them, whose logs are read for steps that were tried again."""
 NAMED = 12
 """Bad files of a study that are named."""
+BROKEN_OFF = ("Query interrupted", "KeyboardInterrupt", "DagsterExecutionInterruptedError")
+"""Said by a run that a person broke off (Ctrl+C) while it made something: no failure that waits for anybody."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,9 @@ class Runs:
     """Times that a step was tried again within its run: a drive that was away for a moment."""
     reaped: int = 0
     """Reported as failed because their process was gone without a word."""
-    failed: tuple[tuple[str, str], ...] = ()
-    """What was to be made and why it was not, where no later run made it: data, a leaderboard. Trials speak for
-    themselves."""
+    failed: tuple[tuple[tuple[str, ...], str], ...] = ()
+    """What was to be made (by one run) and why it was not, where no later run made it: data, a leaderboard. Trials
+    speak for themselves."""
 
 
 def facts(bench: Bench, runs: Runs | None, tried: Sequence[Tried], now: dt.datetime) -> list[Fact]:
@@ -86,7 +88,19 @@ def facts(bench: Bench, runs: Runs | None, tried: Sequence[Tried], now: dt.datet
         found.append(Fact("runs", _of_runs(runs)))
     for name, ask in (("records", _records), ("disk", _disk), ("GPU", _gpu)):
         found.append(_asked(name, ask, bench))
+    if problem := rules_problem(bench):
+        todo = "nothing is begun in a night until it is corrected"
+        found.append(Fact(bench.lab.nights_file.name, problem, wrong=True, todo=todo))
     return [*found, Fact("written", f"{now.astimezone():%Y-%m-%d %H:%M:%S %Z}".strip())]
+
+
+def rules_problem(bench: Bench) -> str:
+    """Why what holds for all nights of the lab cannot be read; "" where it can."""
+    try:
+        nights_of_lab(bench.lab)
+    except ConfigError as problem:
+        return str(problem)
+    return ""
 
 
 def runs_in(instance: dg.DagsterInstance, evening: Evening, now: dt.datetime) -> Runs:
@@ -95,22 +109,25 @@ def runs_in(instance: dg.DagsterInstance, evening: Evening, now: dt.datetime) ->
     records = instance.get_run_records(dg.RunsFilter(created_after=after), limit=MANY)
     shift = now - clock.as_recorded(now)
     own = [one for one in records if one.create_timestamp.replace(tzinfo=dt.UTC) + shift < evening.until]
-    failed: dict[str, str] = {}
+    failed: dict[str, tuple[str, str]] = {}
     reaped = 0
     for run in reversed([one.dagster_run for one in own]):  # oldest first
-        if run.status == dg.DagsterRunStatus.SUCCESS:
-            failed.pop(_subject(run), None)
+        if run.status == dg.DagsterRunStatus.SUCCESS and failed:
+            for what in _wanted(instance, run) | _made(instance, run):
+                failed.pop(what, None)
         if run.status == dg.DagsterRunStatus.FAILURE:
             why = _why(instance, run.run_id)
             reaped += IS_GONE in why
-            if not _is_of_trials(run):
-                failed[_subject(run)] = why
+            if not _is_of_trials(run) and not any(words in why for words in BROKEN_OFF):
+                made = _made(instance, run)
+                failed = {what: said for what, said in failed.items() if what not in made}
+                failed |= dict.fromkeys(sorted(_wanted(instance, run) - made), (run.run_id, why))
     return Runs(
         ended=sum(one.dagster_run.is_finished for one in own),
         retried=sum(int(one.dagster_run.tags.get(RETRY_NUMBER_TAG, "0")) > 0 for one in own),
         steps_retried=sum(_steps_retried(instance, one.dagster_run.run_id) for one in own[:LOOKED_INTO]),
         reaped=reaped,
-        failed=tuple(failed.items()),
+        failed=_by_run(failed),
     )
 
 
@@ -197,10 +214,28 @@ def _steps_retried(instance: dg.DagsterInstance, run_id: str) -> int:
     return len(instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY))
 
 
-def _subject(run: dg.DagsterRun) -> str:
-    """What the run was to make."""
-    keys = sorted(key.to_user_string() for key in run.asset_selection or ())
-    return ", ".join(keys) if keys else run.job_name
+def _wanted(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
+    """What the run was to make, asset by asset."""
+    keys = {key.to_user_string() for key in run.asset_selection or ()}
+    return keys or _assets(instance, run, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED) or {run.job_name}
+
+
+def _made(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
+    """What it did make, whatever became of the rest."""
+    return _assets(instance, run, dg.DagsterEventType.ASSET_MATERIALIZATION)
+
+
+def _assets(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType) -> set[str]:
+    events = (entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=kind))
+    return {event.asset_key.to_user_string() for event in events if event is not None and event.asset_key}
+
+
+def _by_run(failed: Mapping[str, tuple[str, str]]) -> tuple[tuple[tuple[str, ...], str], ...]:
+    """What failed in one run, for one reason, is told together."""
+    together: dict[tuple[str, str], list[str]] = {}
+    for what, run_and_why in failed.items():
+        together.setdefault(run_and_why, []).append(what)
+    return tuple((tuple(names), why) for (_, why), names in together.items())
 
 
 def _is_of_trials(run: dg.DagsterRun) -> bool:
@@ -218,6 +253,7 @@ def _why(instance: dg.DagsterInstance, run_id: str) -> str:
         if event.is_step_failure:
             said = event.step_failure_data.user_failure_data
             error = event.step_failure_data.error
+            error = error.cause or error if error else None  # the first says only in which step it was
             steps = str(said.description if said and said.description else error.message if error else "") or steps
         elif event.is_run_failure:
             last = event.message or last
