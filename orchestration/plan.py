@@ -48,7 +48,7 @@ def states_with(bench: Bench, study: Study, data: StudyData | None) -> list[Tria
 
 def _state(bench: Bench, study: Study, trial: Trial, data: StudyData | None, precision: str | None) -> TrialState:
     if bench.records.is_running(study.name, trial.name):
-        return TrialState(trial, "running", "another process is at it now")
+        return TrialState(trial, "running", "is being trained now")
     history = bench.records.history(study.name, trial.name)
     finished = [record for record in history if record.account["status"] == "finished"]
     if data is not None and precision is not None:

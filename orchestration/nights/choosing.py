@@ -41,15 +41,15 @@ def let_be(
     return found | dict.fromkeys(stopped, "was ended by a person; the next night goes on")
 
 
-def next_groups(bench: Bench, study: Study, plan: StudyPlan, runs: Sequence[NightRun]) -> list[list[str]]:
-    """Runs in the order in which they are to be asked for: what was paused, then the others; what has taken its run
-    with it comes last, alone. What is under way is left out."""
+def next_groups(bench: Bench, study: Study, plan: StudyPlan, runs: Sequence[NightRun], turn: int) -> list[list[str]]:
+    """Runs of those whose turn it is, in the order in which they are to be asked for: what was paused, then the others;
+    what has taken its run with it comes last, alone. What is under way is left out."""
     night = plan.night
     if night is None:
         return []
     names = [trial.name for trial in bench.trials(study).trials]
     under_way = {name for run in runs if run.unfinished() for name in run.names(names)}
-    left = [entry for entry in plan.tonight if entry.state != "running" and entry.trial.name not in under_way]
+    left = [entry for entry in plan.left(turn) if entry.state != "running" and entry.trial.name not in under_way]
     deadly = [entry.trial.name for entry in left if deaths_in(bench, study, entry.trial.name, night)]
     others = [entry for entry in left if entry.trial.name not in deadly]
     if bench.settings(study).night.order == "smart":

@@ -27,6 +27,7 @@ from orchestration.nights.planning import StudyPlan, plan_nights
 from orchestration.nights.runs import NightRun, runs_of
 from orchestration.nights.wanted import Unknown, wanted_by
 from orchestration.nights.window import Night, next_night, night_at
+from orchestration.nights.work import TURNS
 from orchestration.resources import Bench, NotReady
 
 IN_QUEUE = 6
@@ -229,24 +230,32 @@ def _trials(
     # What cannot begin has no place: the night is not to be kept for it.
     able = plan_nights(bench, now, [found.study for found in ready], without=aside)
     plans = {one.study.name: one for one in able}
-    said: list[str] = []
     in_turn = sorted(ready, key=lambda found: _first_begins(plans[found.study.name], now))
-    for found in in_turn:
-        name = found.study.name
-        words = [_not_now({trial: aside[name][trial] for trial in plans[name].aside})] if plans[name].aside else []
-        groups = choosing.next_groups(bench, found.study, plans[name], found.runs)
-        if not groups:
-            full = disk_problem(bench) if plans[name].named("no room") else ""
-            said.append(f"{name}: {'; '.join([*words, full] if full else words or [plans[name].sentence])}")
-            continue
-        if not under_way and (why := holdup(bench)):
-            return [], [*said, f"{name}: {why}"], False
-        at_most = (1 if found.config.order == "smart" else IN_QUEUE) - waiting
-        requests = [_of_group(found, group) for group in groups[: max(0, at_most)]]
-        said.append(f"{name}: {'; '.join([plans[name].sentence, *words])}")
-        said += [f"{other.study.name}: after {name}" for other in in_turn[in_turn.index(found) + 1 :]]
-        return requests, said, False
-    return [], said, not under_way
+    words = {name: _words(bench, plan, aside[name]) for name, plan in plans.items()}
+    for turn in TURNS:
+        for place, found in enumerate(in_turn):
+            name = found.study.name
+            groups = choosing.next_groups(bench, found.study, plans[name], found.runs, turn)
+            if not groups:
+                continue
+            if not under_way and (why := holdup(bench)):
+                return [], [f"{name}: {why}"], False
+            at_most = (1 if found.config.order == "smart" else IN_QUEUE) - waiting
+            requests = [_of_group(found, group) for group in groups[: max(0, at_most)]]
+            for number, other in enumerate(in_turn):
+                later = TURNS[turn + (number < place) :]
+                if other is not found and plans[other.study.name].left(*later):
+                    words[other.study.name] = f"after {name}"
+            return requests, [f"{found.study.name}: {words[found.study.name]}" for found in in_turn], False
+    return [], [f"{found.study.name}: {words[found.study.name]}" for found in in_turn], not under_way
+
+
+def _words(bench: Bench, plan: StudyPlan, aside: Mapping[str, str]) -> str:
+    """What is to be said of a study that has its turn, or has nothing left."""
+    not_now = [_not_now({trial: aside[trial] for trial in plan.aside})] if plan.aside else []
+    full = [disk_problem(bench)] if plan.named("no room") else []
+    said = [*([plan.sentence] if plan.tonight else []), *not_now, *filter(None, full)]
+    return "; ".join(said or [plan.sentence])
 
 
 def _first_begins(plan: StudyPlan, now: dt.datetime) -> dt.datetime:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from orchestration.asking import duration, size, time_of
 from orchestration.feature_costs import Building
 from orchestration.nights.window import Night
-from orchestration.nights.work import Entry
+from orchestration.nights.work import TURNS, Entry
 
 
 class Fitting:
@@ -23,16 +23,34 @@ class Fitting:
         self._room = room_bytes
 
     def place(self, night: Night, entries: Iterable[Entry], features: Building) -> list[Entry]:
-        """The entries of one study that are to run, each with its place in the night or why it has none. Those that are
-        longer than a night are left for `place_last`: they take no time from any other, of whatever study."""
+        """The entries of one study that are to run, each with its place in the night or why it has none.
+
+        What would be cut by the bell is left for `place_turn`: it takes no time from what ends in this night, of
+        whatever study. Only what was paused keeps its place and goes on.
+        """
         self.free = max(self.free, night.begins) + dt.timedelta(seconds=features.seconds or 0.0)
         self._room -= features.disk_bytes
-        return [one if _too_long(night, one) else self._placed(night, one) for one in entries]
+        placed = []
+        for one in entries:
+            turn = self._turn(night, one)
+            placed.append(replace(one, turn=turn) if turn else self._placed(night, one))
+        return placed
 
-    def place_last(self, night: Night, entries: Iterable[Entry]) -> list[Entry]:
-        """With what all others leave, also those of which no night is long enough for an epoch: it may be misjudged."""
-        placed = [(self._placed(night, one), True) if _too_long(night, one) else (one, False) for one in entries]
-        return [one for one, last in sorted(placed, key=lambda pair: pair[1])]
+    def place_turn(self, night: Night, entries: Iterable[Entry], turn: int) -> list[Entry]:
+        """With what all turns before have left. At last also those of which no night is long enough for an epoch: it
+        may be misjudged."""
+        placed = [self._placed(night, one) if one.turn == turn else one for one in entries]
+        return sorted(placed, key=lambda one: len(TURNS) if one.when in ("given up", "done") else one.turn)
+
+    def _turn(self, night: Night, entry: Entry) -> int:
+        if entry.when != "tonight":
+            return 0
+        if _too_long(night, entry):
+            return 2
+        if not self.known or entry.seconds is None or entry.state in ("running", "paused"):
+            return 0
+        left = (night.ends - self.free).total_seconds()
+        return int(0 < left < entry.seconds and entry.epoch_seconds <= left)
 
     def _placed(self, night: Night, entry: Entry) -> Entry:
         if entry.when != "tonight":
@@ -48,21 +66,17 @@ class Fitting:
     def _lacking(self, entry: Entry) -> str:
         if self._room >= entry.disk_bytes:
             return ""
-        return (
-            f"needs up to {size(entry.disk_bytes)} and {size(max(0, self._room))} of the disk are left for it: "
-            "`nocturne clean` shows what can go"
-        )
+        needs = f"needs up to {size(entry.disk_bytes)} and " if entry.disk_bytes else ""
+        left = size(self._room) if self._room > 0 else "nothing"
+        return f"{needs}{left} of the disk is left for it: `nocturne clean` shows what can go"
 
     def _timed(self, entry: Entry, night: Night) -> Entry:
         """The entry at the present place, where the night is not full."""
         begins = self.free if self.known else None
-        if entry.state == "running":
-            entry = replace(entry, reason="another process is at it now")
         if entry.seconds is None:
+            said = "begun in order: how long it takes is not known" if self.known else ""
             self.known = False
-            return replace(
-                entry, begins=begins, reason=entry.reason or "begun in order: how long it takes is not known"
-            )
+            return replace(entry, begins=begins, reason=entry.reason or said)
         if not self.known:
             return replace(entry, reason=entry.reason or "if time is left: how long those before it take is not known")
         took = dt.timedelta(seconds=entry.seconds)
@@ -89,4 +103,4 @@ class Fitting:
 
 
 def _too_long(night: Night, entry: Entry) -> bool:
-    return entry.when == "tonight" and entry.epoch_seconds > (night.ends - night.begins).total_seconds()
+    return entry.epoch_seconds > (night.ends - night.begins).total_seconds()

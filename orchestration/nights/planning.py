@@ -18,7 +18,7 @@ from orchestration.feature_costs import BUILT, Building, building
 from orchestration.nights.fitting import Fitting
 from orchestration.nights.lab_nights import nights_of_lab
 from orchestration.nights.window import Night, next_night, night_at
-from orchestration.nights.work import Entry, When, work_of
+from orchestration.nights.work import TURNS, Entry, When, work_of
 from orchestration.plan import free_bytes
 from orchestration.resources import Bench, NotReady
 
@@ -55,6 +55,10 @@ class StudyPlan:
         """What is to be begun in this night, in order."""
         return self.named("tonight", "begins tonight")
 
+    def left(self, *turns: int) -> list[Entry]:
+        """Of those the ones whose turn is one of these."""
+        return [entry for entry in self.tonight if entry.turn in turns]
+
 
 def plan_nights(
     bench: Bench,
@@ -78,10 +82,10 @@ def plan_nights(
     fitting = Fitting(now, free_bytes(bench.lab.root) - kept_free)
     # Sorting is stable: of two whose nights go on, the first of the registry has the machine first.
     in_turn = sorted(range(len(drafts)), key=lambda number: _begins(drafts[number], now))
-    for fitted in (_fitted, _fitted_last):
+    for turn in TURNS:
         for number in in_turn:
-            drafts[number] = fitted(drafts[number], fitting)
-    return drafts
+            drafts[number] = _fitted(drafts[number], fitting, turn)
+    return [_told(draft) for draft in drafts]
 
 
 def _begins(draft: StudyPlan, now: dt.datetime) -> dt.datetime:
@@ -114,22 +118,23 @@ def _without(draft: StudyPlan, names: Collection[str]) -> StudyPlan:
     return replace(draft, entries=tuple(one for one in draft.entries if one.trial.name not in aside), aside=aside)
 
 
-def _fitted(draft: StudyPlan, fitting: Fitting) -> StudyPlan:
+def _fitted(draft: StudyPlan, fitting: Fitting, turn: int) -> StudyPlan:
+    """With the places of those whose turn it is."""
     if draft.night is None or not any(entry.when == "tonight" for entry in draft.entries):
         return draft
-    fitted = replace(draft, entries=tuple(fitting.place(draft.night, draft.entries, draft.features)))
-    return replace(fitted, until=fitting.free if fitting.known else None)
-
-
-def _fitted_last(draft: StudyPlan, fitting: Fitting) -> StudyPlan:
-    night = draft.night
-    if night is None:
-        return draft
+    if turn == 0:
+        entries = fitting.place(draft.night, draft.entries, draft.features)
+        return replace(draft, entries=tuple(entries), until=fitting.free if fitting.known else None)
     free = fitting.free
-    fitted = replace(draft, entries=tuple(fitting.place_last(night, draft.entries)))
-    until = fitting.free if fitting.free > free else draft.until
-    fitted = replace(fitted, until=until if fitted.tonight else None)
-    return replace(fitted, sentence=_sentence(fitted, night))
+    entries = fitting.place_turn(draft.night, draft.entries, turn)
+    return replace(draft, entries=tuple(entries), until=fitting.free if fitting.free > free else draft.until)
+
+
+def _told(draft: StudyPlan) -> StudyPlan:
+    if draft.night is None:
+        return draft
+    fitted = replace(draft, until=draft.until if draft.tonight else None)
+    return replace(fitted, sentence=_sentence(fitted, draft.night))
 
 
 def _sentence(found: StudyPlan, night: Night) -> str:

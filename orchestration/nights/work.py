@@ -20,6 +20,9 @@ from orchestration.resources import Bench, StudyData
 
 When = Literal["tonight", "begins tonight", "next night", "no room", "given up", "done"]
 
+TURNS = (0, 1, 2)
+"""When a trial is begun: see `Entry.turn`."""
+
 GIVEN_UP = "given_up"
 """Of an account that says only that a trial is begun no more in its night: nothing was tried."""
 
@@ -49,6 +52,9 @@ class Entry:
     """As `seconds`, if neither it nor those before it stop early."""
     epoch_seconds: float = 0.0
     """Of one epoch; 0 where nobody knows."""
+    turn: int = 0
+    """0: it ends in its night; 1: it would be cut by the bell; 2: not one epoch of it is as short as a night. Each turn
+    comes when nothing of the one before is left, of whatever study."""
 
     @property
     def explained(self) -> str:

@@ -45,7 +45,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     write_yaml(made.lab.studies_file, said)
     for study in STUDIES:
         look(made, study)
-    measured(made, CONCERT, "balance_1.00", 6 * 3600.0)
+    measured(made, CONCERT, "balance_1.00", 5 * 3600.0)
     quick = next(trial.name for trial in made.trials(DENOISE).trials if trial.mode == "quick")
     measured(made, DENOISE, quick, 600.0)
     plan_nights(made, NOW, STUDIES, foresee=True)
@@ -104,6 +104,23 @@ def test_trials_that_are_not_loaded_are_said_to_be_and_keep_no_time(house: House
     step = advance(house.bench, house.instance, NOW, STUDIES, known=lambda study, name: study is DENOISE)
     assert jobs(step) == {"denoise_trials"}
     assert any(said.startswith("concert: ") and "Reload on the page" in said for said in step.sentences)
+
+
+def test_a_trial_that_the_bell_would_cut_is_begun_after_all_of_the_other_study_that_end_in_the_night(
+    bench: Bench, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    copy = Bench(Lab.open(shutil.copytree(bench.lab.root, tmp_path / "lab")))
+    measured(copy, CONCERT, "balance_1.00", 6 * 3600.0)
+    house = House(copy, instance)
+    for request in house.step().requests:
+        started(instance, request, DagsterRunStatus.SUCCESS)
+    first = house.step()
+    assert jobs(first) == {"denoise_trials"} and "concert: after denoise" in first.sentences
+    for request in first.requests:
+        started(instance, request, DagsterRunStatus.STARTED)
+    second = house.step()
+    assert jobs(second) == {"concert_trials"}, "while the others are under way it waits in the queue already"
+    assert [request.partition_key for request in second.requests] == ["balance_0.00"]
 
 
 def test_a_study_of_which_nobody_knows_how_long_it_takes_hides_no_end_of_the_one_before(

@@ -71,12 +71,36 @@ def test_what_no_night_is_long_enough_for_begins_with_what_all_others_leave(tmp_
     second = fitting.place(hours, entries(tmp_path, 2), BUILT)
     begins = [entry.begins for entry in (*first, *second)]
     assert begins == [None, NOW, NOW + dt.timedelta(hours=1)]
-    last = fitting.place_last(hours, first)
+    last = fitting.place_turn(hours, first, 2)
     assert [entry.when for entry in last] == ["tonight", "begins tonight"]
     assert last[1].begins == NOW + dt.timedelta(hours=3) and "longer than a night" in last[1].reason
     fitting = Fitting(NOW, ROOM)
     first = fitting.place(hours, [replace(long, epoch_seconds=15 * 3600), *entries(tmp_path, 6)], BUILT)
-    assert [entry.when for entry in fitting.place_last(hours, first)] == ["begins tonight", "next night"]
+    for turn in (1, 2):
+        first = fitting.place_turn(hours, first, turn)
+    assert [entry.when for entry in first] == ["begins tonight", "next night"]
+    assert first[0].begins == NOW, "what the bell cuts comes before what no night is long enough for"
+
+
+def test_what_the_bell_would_cut_begins_when_all_that_ends_in_the_night_of_every_study_has_its_place(tmp_path: Path):
+    fitting, hours = Fitting(NOW, ROOM), night("17:00", "22:00")
+    cut, short = entries(tmp_path, 9, 1)
+    first = fitting.place(hours, [replace(cut, epoch_seconds=60.0), short], BUILT)
+    second = fitting.place(hours, entries(tmp_path, 2), BUILT)
+    first, second = (fitting.place_turn(hours, each, 1) for each in (first, second))
+    said = [(entry.trial.name, entry.when, entry.begins) for entry in (*first, *second)]
+    assert said == [
+        (short.trial.name, "tonight", NOW),
+        (cut.trial.name, "begins tonight", NOW + dt.timedelta(hours=3)),
+        (cut.trial.name, "tonight", NOW + dt.timedelta(hours=1)),
+    ]
+
+
+def test_what_was_paused_goes_on_before_anything_else_is_begun(tmp_path: Path):
+    fitting, hours = Fitting(NOW, ROOM), night("17:00", "22:00")
+    paused, short = entries(tmp_path, 9, 1)
+    placed = fitting.place(hours, [replace(paused, state="paused", epoch_seconds=60.0), short], BUILT)
+    assert [entry.when for entry in placed] == ["begins tonight", "next night"]
 
 
 def test_behind_one_that_nobody_can_foresee_no_time_is_promised(tmp_path: Path):
