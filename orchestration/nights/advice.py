@@ -39,13 +39,14 @@ def of_the_house(facts: Sequence[Fact], runs: Runs | None) -> list[Advice]:
 
 
 def of_the_night(held: Sequence[Holdup], evening: Evening) -> list[Advice]:
-    """What held the nights up for most of their time."""
+    """What held the nights up for most of their time; trials that were left aside while others were trained, once."""
     found = []
     for one in held:
         if one.takes_most_of(evening):
             times = f"from {evening.shown(one.since)} to {evening.shown(one.until)}"
             found.append(Advice(f"{one.whose or 'all studies'}: held up {times}", one.said))
-    return found
+    aside = dict.fromkeys((one.whose, one.said) for one in held if one.beside)
+    return found + [Advice(f"{whose}: {said}", "", urgent=False) for whose, said in aside]
 
 
 def of_a_study(

@@ -1,23 +1,32 @@
 """What happened in a night: which trials were worked at, when, how often, and what came of each.
 
-From the records, which hold whoever began a trial: the night, a backfill, a person. Dagster's books are not asked.
+From the records, which hold whoever began a trial: the night, a backfill, a person. Dagster's books say when a night
+began whose hours were moved since.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import dagster as dg
+
 from ml.config import ConfigError
+from ml.studies.night import NightConfig
 from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from orchestration.nights import clock
+from orchestration.nights.marks import DATA, night_of
+from orchestration.nights.runs import runs_of, runs_since
 from orchestration.nights.window import DAY, Night, last_night, next_night, night_at
 from orchestration.nights.work import GIVEN_UP
 from orchestration.resources import Bench
+
+LOOKED_BACK = 7 * DAY
+"""So far the newest evening is looked for among runs."""
 
 DIED = "died"
 """What came of an attempt that left no record: it was killed, ran out of memory, or the power went."""
@@ -43,9 +52,10 @@ class Evening:
         return next((night.zone for night in self.nights.values()), None)
 
     def shown(self, moment: dt.datetime) -> str:
-        """What the clock shows at a moment, seconds where the night is a matter of minutes."""
-        is_long = self.ends - self.begins >= dt.timedelta(hours=1)
-        return f"{moment.astimezone(self.zone):{'%H:%M' if is_long else '%H:%M:%S'}}"
+        """What the clock shows at a moment, with seconds that are not zero where the night is a matter of minutes."""
+        local = moment.astimezone(self.zone)
+        is_short = self.ends - self.begins < dt.timedelta(hours=1)
+        return f"{local:{'%H:%M:%S' if is_short and local.second else '%H:%M'}}"
 
     def day(self, moment: dt.datetime) -> str:
         """The date at a moment, for a person."""
@@ -94,22 +104,40 @@ class Tried:
 
 
 def evening_at(
-    bench: Bench, now: dt.datetime, name: str | None = None, studies: Sequence[Study] = ALL_STUDIES
+    bench: Bench,
+    now: dt.datetime,
+    name: str | None = None,
+    studies: Sequence[Study] = ALL_STUDIES,
+    instance: dg.DagsterInstance | None = None,
 ) -> Evening:
-    """The evening of that date; without a name the newest one that has begun, else the last 24 hours."""
+    """The evening of that date; without a name the newest one that has begun, else the last 24 hours.
+
+    It begins when its first run was to begin (`instance`), whatever the settings have come to say meanwhile: what was
+    trained before its hours were moved belongs to it.
+    """
     configs = {study.name: config for study in studies if (config := _night_config(bench, study)) is not None}
     if name is None:
         begun = [
-            night
+            night.name
             for study, config in configs.items()
             for night in (night_at(config, now, study) or last_night(config, now, study),)
             if night is not None
         ]
-        name = max((night.name for night in begun), default=None)
+        if instance is not None:
+            since = clock.as_recorded(now) - LOOKED_BACK
+            marked = (night_of(run.run.tags) for run in runs_since(instance, DATA, since))
+            begun += [night.name for night in marked if night is not None and night.begins <= now]
+        name = max(begun, default=None)
     nights = {}
     for study, config in configs.items():
         if name is not None and (night := _named(config, name, study)) is not None and night.begins <= now:
             nights[study] = night
+    if instance is not None and name is not None:
+        for one in studies:
+            zone = clock.zone(configs[one.name].timezone) if one.name in configs else None
+            for began in _marked(instance, f"{one.name} {name}", now):
+                night = nights.setdefault(one.name, replace(began, zone=zone))
+                nights[one.name] = replace(night, begins=min(night.begins, began.begins))
     if not nights:
         today = name or f"{now.astimezone(None):%Y-%m-%d}"
         return Evening(today, now - DAY, now, now)
@@ -117,9 +145,8 @@ def evening_at(
     following = [
         night.begins
         for study, config in configs.items()
-        if (night := next_night(config, nights[study].begins if study in nights else ends, study)) is not None
+        if (night := _after(config, str(name), nights[study].begins if study in nights else ends, study)) is not None
         and night.begins > begins
-        and night.name != name
     ]
     return Evening(str(name), begins, ends, min([now, *following]), nights)
 
@@ -135,7 +162,7 @@ def ended_at(account: dict[str, Any], now: dt.datetime) -> dt.datetime:
     return dt.datetime.fromisoformat(account["ended"]) + (now - clock.as_recorded(now))
 
 
-def _night_config(bench: Bench, study: Study) -> Any:
+def _night_config(bench: Bench, study: Study) -> NightConfig | None:
     """None where nobody can tell: its settings are wrong, or it has no source."""
     try:
         config = bench.settings(study).night
@@ -144,7 +171,7 @@ def _night_config(bench: Bench, study: Study) -> Any:
         return None
 
 
-def _named(config: Any, name: str, study: str) -> Night | None:
+def _named(config: NightConfig, name: str, study: str) -> Night | None:
     """The night of that date."""
     moment = dt.datetime.fromisoformat(name).replace(tzinfo=dt.UTC) - DAY
     while (night := next_night(config, moment, study)) is not None and night.name <= name:
@@ -152,6 +179,20 @@ def _named(config: Any, name: str, study: str) -> Night | None:
             return night
         moment = night.begins
     return None
+
+
+def _after(config: NightConfig, name: str, moment: dt.datetime, study: str) -> Night | None:
+    """The first night after that moment which is of another evening."""
+    night = next_night(config, moment, study)
+    while night is not None and night.name == name:
+        night = next_night(config, night.begins, study)
+    return night
+
+
+def _marked(instance: dg.DagsterInstance, night: str, now: dt.datetime) -> list[Night]:
+    """The night as its runs are marked with it, the newest first: its hours may have been moved between them."""
+    found = (night_of(run.run.tags) for run in reversed(runs_of(instance, night)))
+    return [one for one in found if one is not None and one.begins <= now]
 
 
 def _tried(bench: Bench, study: str, trial: str, evening: Evening, now: dt.datetime) -> Tried | None:

@@ -177,7 +177,7 @@ def collect(
 
     What goes wrong with one study is said in its place; the others are told all the same.
     """
-    evening = evening_at(bench, now, name, studies)
+    evening = evening_at(bench, now, name, studies, instance)
     plans = {one.study.name: one for one in _plans(bench, now, studies)}
     told, silent = [], []
     for study in studies:
@@ -189,12 +189,14 @@ def collect(
             told.append(_of_study(bench, study, tried, plans.get(study.name), missing, unread))
     runs: Runs | None = runs_in(instance, evening, now) if instance is not None else None
     found = facts(bench, runs, [one for study in told for one in study.tried], now)
-    held = holdups(instance, evening, now, studies) if instance is not None else []
+    worked = {study.study.name: study.tried for study in told}
+    held = holdups(instance, evening, now, studies, worked) if instance is not None else []
     advice = [
         *of_the_house(found, runs),
         *of_the_night(held, evening),
         *(one for study in told for one in study.advice),
     ]
+    held = [one for one in held if not one.beside]
     return Report(evening, now, told, silent, found, sorted(advice, key=lambda one: not one.urgent), held)
 
 

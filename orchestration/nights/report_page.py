@@ -96,8 +96,10 @@ def _when(report: Report) -> str:
     night = report.evening
     if not night.nights:
         return f"The last 24 hours, until {night.day(night.ends)}, {night.shown(night.ends)}"
-    evening = dt.datetime.fromisoformat(night.name).replace(tzinfo=night.zone)
-    said = f"Night of {night.day(evening)}, {night.shown(night.begins)} to {night.shown(night.ends)}"
+    said = f"Night of {night.day(night.begins)}, {night.shown(night.begins)} to {night.shown(night.ends)}"
+    evening = dt.date.fromisoformat(night.name)
+    if night.begins.astimezone(night.zone).date() != evening:  # it begins after midnight
+        said += f" (evening of {evening.day} {evening:%B})"
     return said if report.is_over else f"{said}: still going on, written at {night.shown(report.written)}"
 
 
@@ -144,7 +146,10 @@ def _verdict(said: str) -> Markup:
 
 def _night(found: StudyPlan) -> str:
     night = found.night
-    return "" if night is None else f"night of {night.name}, {night.shown(night.begins)} to {night.shown(night.ends)}"
+    if night is None:
+        return ""
+    begins, ends = night.begins.astimezone(night.zone), night.ends.astimezone(night.zone)
+    return f"{begins:%A} {begins.day} {begins:%B}, {begins:%H:%M} to {ends:%H:%M}"
 
 
 def _address(bench: Bench) -> str:

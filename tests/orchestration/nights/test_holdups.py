@@ -13,9 +13,10 @@ from dagster._utils.error import SerializableErrorInfo
 from ml.studies.registry import ALL_STUDIES
 from orchestration.nights import choosing, clock, driving, guards
 from orchestration.nights.advice import of_the_night
+from orchestration.nights.choosing import NEW
 from orchestration.nights.driving import AT_REST
 from orchestration.nights.holdups import HOLDUPS, Holdup, holdups
-from orchestration.nights.looking_back import Evening
+from orchestration.nights.looking_back import Evening, Span, Tried
 from orchestration.nights.report import Report
 from orchestration.nights.window import Night
 from tests.orchestration.nights.on_the_page import known
@@ -75,6 +76,39 @@ def test_what_was_said_again_and_again_is_told_once_with_its_times(instance: dg.
         ("concert", "the GPU is held", 0, 120),
         ("denoise", "/drive: no such folder;", 0, 395),
     ]
+
+
+def test_a_trial_left_aside_while_another_is_trained_holds_nothing_up(instance: dg.DagsterInstance) -> None:
+    sensor = Sensor(instance)
+    sensor.looks(range(0, 400, 5), "concert: long was ended by a person; the next night goes on")
+    sensor.looks(range(400, 600, 5), f"concert: a.yaml {NEW}; long was ended by a person; the next night goes on")
+
+    def minutes(first: int, last: int) -> Tried:
+        span = Span(BEGINS + dt.timedelta(minutes=first), BEGINS + dt.timedelta(minutes=last), "finished")
+        return Tried("slow", "finished", "", False, 1, 1, (span,))
+
+    alone = holdups(instance, EVENING, ENDS, ALL_STUDIES)
+    assert [one.beside for one in alone] == [False, False]
+    assert not any(one.beside for one in holdups(instance, EVENING, ENDS, ALL_STUDIES, {"emotion": [minutes(0, 600)]}))
+    beside = holdups(instance, EVENING, ENDS, ALL_STUDIES, {"concert": [minutes(0, 300), minutes(301, 600)]})
+    assert [one.beside for one in beside] == [True, True]
+    told = of_the_night(beside, EVENING)
+    assert [(one.what, one.urgent) for one in told] == [
+        ("concert: long was ended by a person; the next night goes on", False),
+        (f"concert: a.yaml {NEW}; long was ended by a person; the next night goes on", False),
+    ]
+    until_noon = holdups(instance, EVENING, ENDS, ALL_STUDIES, {"concert": [minutes(0, 200)]})
+    assert [one.beside for one in until_noon] == [True, False, False]
+
+
+def test_where_a_person_ended_the_run_of_the_data_the_night_waits(instance: dg.DagsterInstance) -> None:
+    said = "the run that prepares its data was ended by a person; `nocturne run` or the next night goes on"
+    assert said in inspect.getsource(driving)
+    Sensor(instance).looks(range(0, 600, 5), f"concert: {said}")
+    span = Span(BEGINS, ENDS, "finished")
+    worked = {"concert": [Tried("by_hand", "finished", "", False, 1, 1, (span,))]}
+    (held,) = holdups(instance, EVENING, ENDS, ALL_STUDIES, worked)
+    assert not held.beside and held.takes_most_of(EVENING)
 
 
 def test_when_nobody_looked_is_told_and_so_is_a_sensor_that_fails(instance: dg.DagsterInstance) -> None:
