@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ml.refusals import complaints, yaml_complaint
+
 MAX_YAML_BYTES = 256 * 1024
 """No configuration of a person is larger; a larger file is a mistake or an attack."""
 
@@ -38,20 +40,36 @@ class Config(BaseModel):
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
+BOOL, TIMESTAMP = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases (no alias bombs), where 1e-4 is a number as everyone expects."""
+    """Safe YAML without aliases (no alias bombs), where 1e-4 is a number as everyone expects.
+
+    Plain words mean what they do in YAML 1.2: only true and false are truths; `on`, `off`, `yes`, `no` and dates are
+    text. In YAML 1.1 a key `on` is no text, and nobody who writes one knows.
+    """
+
+    # A table of its own: that of SafeLoader is everybody's.
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as yaml declares it
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in (BOOL, TIMESTAMP)]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not used in Nocturne's files; write the value out")
+            said = "aliases (*name) are not used in Nocturne's files; write the value out, or put it in quotes"
+            raise yaml.MarkedYAMLError(problem=said, problem_mark=self.peek_event().start_mark)
         return super().compose_node(parent, index)
 
     def fetch_flow_collection_start(self, token: Any) -> None:
         if self.flow_level >= MAX_BRACKETS:
-            raise yaml.YAMLError(f"more than {MAX_BRACKETS} brackets are open within each other: is one not closed?")
+            said = f"more than {MAX_BRACKETS} brackets are open within each other: is one not closed?"
+            raise yaml.MarkedYAMLError(problem=said, problem_mark=self.get_mark())
         super().fetch_flow_collection_start(token)
 
 
+_Loader.add_implicit_resolver(BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|Inf|nan|NaN))$"),
@@ -64,11 +82,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_YAML_BYTES // 1024} KiB; this is no settings file")
-        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - derives from SafeLoader
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"{path}: cannot be read: {problem}") from problem
-    except (yaml.YAMLError, RecursionError) as problem:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from problem
+        text = path.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise ConfigError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+    except UnicodeDecodeError as problem:
+        line = problem.object[: problem.start].count(b"\n") + 1
+        raise ConfigError(f"{path}: line {line} is not UTF-8; save the file in that encoding") from problem
+    try:
+        loaded = yaml.load(text, Loader=_Loader)  # noqa: S506 - derives from SafeLoader
+    except (yaml.YAMLError, RecursionError, ValueError) as problem:  # ValueError: `!!int many`
+        raise ConfigError(f"{path}: {yaml_complaint(problem)}") from problem
     if loaded is None:
         return {}
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
@@ -79,31 +102,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def read_config(kind: type[ConfigT], values: dict[str, Any], where: str) -> ConfigT:
     """`values` as a `kind`; `where` (a file, usually) begins the sentence when they do not fit."""
     try:
-        return kind.model_validate_json(json.dumps(values))
-    except ValidationError as problem:
-        raise ConfigError("; ".join(_sentence(kind, error, where) for error in problem.errors())) from None
+        text = json.dumps(values)
     except (TypeError, ValueError) as problem:
         raise ConfigError(f"{where}: {problem}") from None
-
-
-def _sentence(kind: type[Config], error: Any, where: str) -> str:
-    place = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        owner = _owner(kind, error["loc"][:-1])
-        allowed = ", ".join(sorted(owner.model_fields)) if owner else "see the documentation"
-        return f"{where}: unknown key `{place}`; allowed here: {allowed}"
-    found = error.get("input")
-    return f"{where}: `{place}` is {found!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
-
-
-def _owner(kind: type[Config], path: tuple[Any, ...]) -> type[Config] | None:
-    owner: Any = kind
-    for part in path:
-        field = owner.model_fields.get(part) if isinstance(part, str) and hasattr(owner, "model_fields") else None
-        owner = field.annotation if field else None
-        if owner is None:
-            return None
-    return owner if isinstance(owner, type) and issubclass(owner, Config) else None
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as problem:
+        said = complaints(kind, json.loads(text), problem.errors(include_url=False))
+        raise ConfigError(f"{where}: {'; also '.join(said)}") from None
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

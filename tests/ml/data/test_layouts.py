@@ -79,7 +79,7 @@ def test_case_counts_unless_it_is_said_that_it_does_not() -> None:
         ({"classes": ["a", "b"], "aliases": {"a": ["x"], "b": ["x"]}}, "a folder 'x' would mean both a and b"),
         ({"classes": ["a", "A"], "any_case": True}, "a folder 'a' would mean both a and A"),
         ({"media": []}, "media"),
-        ({"media": ["film"]}, "'audio' or 'picture'"),
+        ({"media": ["film"]}, "expected audio or picture"),
     ],
 )
 def test_names_that_cannot_be_used_are_refused(said: dict[str, object], sentence: str) -> None:

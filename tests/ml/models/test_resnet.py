@@ -169,8 +169,8 @@ def test_what_pretrained_means() -> None:
     for said, sentence in (
         ({"pretrained": "models/mine"}, None),
         ({"pretrained": "./models/mine"}, "neither the whole path of a folder"),
-        ({"arch": "resnet50"}, "input should be 'resnet18'"),
-        ({"widths": [16, 16, 8, 16]}, "`widths.2` is 8"),
+        ({"arch": "resnet50"}, "expected resnet18"),
+        ({"widths": [16, 16, 8, 16]}, "`widths` holds 8: expected a multiple of 16"),
         ({"dropout": 1.0}, "less than 1"),
     ):
         if sentence is None:

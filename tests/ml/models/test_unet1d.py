@@ -207,7 +207,7 @@ def test_what_can_be_said_of_it() -> None:
     assert config.identity() == said and UNet1DConfig().identity()["kernel"] == 9
     for wrong, sentence in (
         ({"kernel": 8}, "a kernel of 8 has no middle; write an odd number, such as 9"),
-        ({"channels": [16, 12]}, "`channels.1` is 12"),
+        ({"channels": [16, 12]}, "`channels` holds 12"),
         ({"channels": []}, "`channels` is"),
         ({"fold": 0}, "`fold` is 0"),
         ({"depth": 3}, "unknown key `depth`; allowed here: channels, filters, fold, kernel"),

@@ -107,7 +107,7 @@ def test_the_documents_own_file_is_an_experiment_as_it_stands(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
-        ("training: {epochs: 0}", "`training.epochs` is 0: input should be greater than or equal to 1"),
+        ("training: {epochs: 0}", "`training.epochs` is 0: expected at least 1"),
         ("training: {lr: fast}", "`training.lr` is 'fast'"),
         ("training: {lrate: 0.1}", "unknown key `training.lrate`; allowed here: batch_size, epochs"),
         ("loss: {type: hinge}", "`loss.type` is 'hinge'"),

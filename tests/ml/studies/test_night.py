@@ -43,6 +43,13 @@ def test_times_may_stand_without_quotes(tmp_path: Path, said: str, starts: str, 
     assert night.begins_at.isoformat().startswith(starts.zfill(5))
 
 
+def test_nights_are_turned_off_and_on_without_quotes(tmp_path: Path):
+    assert _night(tmp_path, "on: false").on is False
+    assert _night(tmp_path, "on: true, order: smart").on is True
+    with pytest.raises(ConfigError, match=r"`off` is text here; write false"):
+        _night(tmp_path, "on: off")
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [
@@ -51,11 +58,11 @@ def test_times_may_stand_without_quotes(tmp_path: Path, said: str, starts: str, 
         ("ends: noon", 'written "17:00"'),
         ("timezone: Mars/Olympus", "like Europe/Berlin"),
         ("timezone: ../../etc/passwd", "like Europe/Berlin"),
-        ("days: [monday]", "'mon', 'tue'"),
+        ("days: [monday]", "expected mon, tue"),
         ("days: []", "at least 1"),
         ("begin: 17:00", "unknown key `night.begin`"),
-        ("order: best", "'declared' or 'smart'"),
-        ("attempts: 0", "greater than or equal to 1"),
+        ("order: best", "expected declared or smart"),
+        ("attempts: 0", "expected at least 1"),
     ],
 )
 def test_a_mistake_is_told_with_what_is_allowed(tmp_path: Path, said: str, told: str):
