@@ -6,7 +6,6 @@ import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -16,10 +15,11 @@ from ml.config import ConfigError
 from ml.studies.night import NightConfig
 from ml.studies.study import Study
 from orchestration.nights import clock, marks
+from orchestration.nights.by_now import ByNow
 from orchestration.nights.choosing import Known
 from orchestration.nights.driving import Step, advance, begin
 from orchestration.nights.lab_nights import nights_of_lab
-from orchestration.nights.morning import end_nights, present_bell
+from orchestration.nights.morning import end_nights
 from orchestration.nights.reporting import REPORT_JOB, Bells, looked_after, report_request
 from orchestration.nights.standstill import Standstill
 from orchestration.reaper import reap
@@ -82,7 +82,8 @@ def nights_sensor(studies: Sequence[Study], bench: Bench, report: dg.AssetsDefin
     )
     def nights(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now, instance = clock.now(), context.instance
-        over = end_nights(instance, now, partial(present_bell, bench, studies))
+        by_now = ByNow(bench, studies)
+        over = end_nights(instance, now, by_now.bell_of, by_now.outdated)
         ended = [*_reaped(instance), *over, *_stands_still(standstill, instance, bench)]
         said = json.loads(context.cursor) if context.cursor else {}
         bells = looked_after(bench, studies, now, _bells(said), hours)

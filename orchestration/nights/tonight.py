@@ -43,7 +43,11 @@ class Tonight:
         return said
 
     def left_out(self, name: str) -> str:
-        """Why this run goes on without the trial, which a later run of the night begins again, or ""."""
+        """Why this run goes on without the trial, which a later run begins again where it is wanted, or ""."""
+        mode = self.bench.settings(self.study).night.mode
+        trials = self.bench.trials(self.study).trials if mode is not None else ()
+        if any(trial.name == name and mode != (trial.mode or name) for trial in trials):
+            return f"left out: by now the nights of {self.study.name} are for `mode: {mode}` alone"
         if self.retried and (deaths := deaths_in(self.bench, self.study, name, self.night)) >= DEADLY:
             return f"left out for now: {deaths} runs ended without a word while they were at it; the others go first"
         return ""

@@ -17,7 +17,7 @@ from ml.studies.concert.study import CONCERT
 from orchestration.nights import marks
 from orchestration.nights.driving import begin
 from storage import durable
-from tests.orchestration.nights.evenings import HOUR, Evening
+from tests.orchestration.nights.evenings import HOUR, TRIALS, Evening, names
 from tests.orchestration.nights.on_the_page import known, turn_off, turn_on
 from tests.small_lab import write_yaml
 
@@ -39,6 +39,34 @@ def test_nights_that_are_turned_off_in_the_middle_of_one_withdraw_what_waits(eve
     assert "its nights are off" in said
     (run,) = evening.instance.get_runs(dg.RunsFilter([waits]))
     assert run.status == DagsterRunStatus.CANCELED and run.tags[marks.WITHDRAWN] == "true"
+
+
+def test_what_waits_for_hours_that_were_edited_is_withdrawn_and_asked_for_again_with_the_new_bell(
+    evening: Evening,
+) -> None:
+    evening.prepared()
+    waits = evening.start(evening.step().requests[0], DagsterRunStatus.NOT_STARTED).run_id
+    works = evening.start(evening.step().requests[-1], DagsterRunStatus.STARTED).run_id
+    assert evening.instance.get_run_by_id(waits).tags[marks.ENDS] == evening.night.ends.isoformat()
+    ends = evening.now + 2 * HOUR
+    evening.say(ends=f"{ends:%H:%M:%S}")
+    asked = evening.tick().run_requests
+    (run,) = evening.instance.get_runs(dg.RunsFilter([waits]))
+    assert run.status == DagsterRunStatus.CANCELED and run.tags[marks.WITHDRAWN] == "true"
+    assert {request.tags[marks.ENDS] for request in asked} == {evening.night.ends.isoformat()}
+    assert evening.instance.get_run_by_id(works).status == DagsterRunStatus.STARTED
+
+
+def test_what_waits_is_withdrawn_when_the_nights_are_for_another_mode_by_now(evening: Evening) -> None:
+    evening.prepared()
+    request = evening.step().requests[0]
+    waits = evening.start(request, DagsterRunStatus.NOT_STARTED).run_id
+    only = next(name for name in TRIALS if name not in names(request))
+    evening.say(mode=only)
+    said = evening.tick()
+    (run,) = evening.instance.get_runs(dg.RunsFilter([waits]))
+    assert run.status == DagsterRunStatus.CANCELED and run.tags[marks.WITHDRAWN] == "true"
+    assert [names(each) for each in said.run_requests] == [[only]]
 
 
 def test_a_night_that_begins_now_is_left_to_its_schedule_and_taken_up_when_that_is_not_heard_of(

@@ -20,7 +20,8 @@ from ml.studies.denoise.study import DENOISE
 from ml.studies.night import NightConfig
 from orchestration.nights import marks
 from orchestration.nights.bell import Bell
-from orchestration.nights.morning import end_nights, present_bell
+from orchestration.nights.by_now import ByNow
+from orchestration.nights.morning import end_nights
 from orchestration.nights.window import Night
 from orchestration.reaper import reap
 from tests.orchestration.tiny_definitions import defs
@@ -153,8 +154,8 @@ def test_a_night_that_is_shortened_or_turned_off_in_its_middle_ends_earlier_and_
     hours = [midnight + dt.timedelta(hours=hour) for hour in (-7, 10)]
     tags = marks.marks(Night("concert", "2026-11-21", *hours), NightConfig(grace_seconds=10), marks.TRIALS)
     bench = small_lab(tmp_path / "lab", tmp_path, night={"on": True, "timezone": "UTC"} | said)
-    assert present_bell(bench, [CONCERT], tags) == Bell(midnight + dt.timedelta(hours=rings), 10)
-    assert present_bell(bench, [DENOISE], tags) == marks.bell_of(tags)
+    assert ByNow(bench, [CONCERT]).bell_of(tags) == Bell(midnight + dt.timedelta(hours=rings), 10)
+    assert ByNow(bench, [DENOISE]).bell_of(tags) == marks.bell_of(tags)
 
 
 def test_what_waits_and_what_works_hears_that_the_nights_were_turned_off(

@@ -85,6 +85,16 @@ def test_what_kills_its_process_is_left_to_a_later_run_and_then_given_up_with_a_
     assert shown["status"].tolist() == ["failed"], "the results know of it, once"
 
 
+def test_a_run_goes_on_without_what_the_nights_are_not_for_by_now(lab: Bench, corpus: Path) -> None:
+    root = lab.lab.root
+    try:
+        small_lab(root, corpus, retries=0, trials_per_run=5, night={"on": False, "mode": "balance_0.50"})
+        assert asks(lab).left_out("balance_0.50") == ""
+        assert asks(lab).left_out("balance_0.75").endswith("the nights of concert are for `mode: balance_0.50` alone")
+    finally:
+        small_lab(root, corpus, retries=0, trials_per_run=5)
+
+
 def test_a_night_that_is_over_stops_a_run_in_peace_and_a_given_up_trial_fails_it(
     lab: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
