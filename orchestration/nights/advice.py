@@ -35,6 +35,9 @@ def of_the_house(facts: Sequence[Fact], runs: Runs | None) -> list[Advice]:
             Advice(f"{', '.join(names)} failed and {'was' if len(names) == 1 else 'were'} not made since", why)
             for names, why in runs.failed
         ]
+        if runs.hook:
+            said = runs.hook.removeprefix("on_morning ")
+            found.append(Advice("on_morning failed when the last report was written", f"it {said}", urgent=False))
     return found
 
 

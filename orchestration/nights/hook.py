@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -27,6 +29,12 @@ TOLD = 300
 MOST_PRINTED = 16_000_000
 """Bytes; what prints more without an end would fill the disk."""
 
+WAS_RUN = "was run"
+"""So ends what is said of a command that did its work."""
+
+OPERATORS = (">", ">>", "<", "|", "&", "&&", "||")
+"""What a shell reads and no program does, where it is a word of its own."""
+
 LOOK_SECONDS = 0.1
 LAST_SECONDS = 5.0
 """So long what was killed is waited for."""
@@ -44,6 +52,8 @@ def on_morning(lab: Lab, report: Path, seconds: float = SECONDS) -> str:
         return f"on_morning was not run: {problem}"
     if not words:
         return ""
+    if meant := _meant_for_a_shell(nights_of_lab(lab).on_morning):
+        return f"on_morning was not run: no shell reads it, and `{meant}` is for one: write a script, or sh -c '…'"
     with tempfile.TemporaryFile() as printed:
         try:
             process = subprocess.Popen(
@@ -61,7 +71,18 @@ def on_morning(lab: Lab, report: Path, seconds: float = SECONDS) -> str:
         if process.returncode:
             said = _last_words(printed)
             return f"on_morning ({words[0]}) ended with {process.returncode}{f': {said}' if said else ''}"
-        return f"on_morning ({words[0]}) was run"
+        return f"on_morning ({words[0]}) {WAS_RUN}"
+
+
+def _meant_for_a_shell(said: list[str] | str | None) -> str:
+    """The first word that only a shell understands; "" where there is none. What is quoted is meant as it stands."""
+    if isinstance(said, list):
+        return next((word for word in said if word in OPERATORS), "")
+    with suppress(ValueError):  # it can be split as it is run, and that is what counts
+        for word in shlex.split(said or "", posix=False):
+            if word in OPERATORS or word.endswith(";") or re.match(r"[\d&]?>", word):
+                return word
+    return ""
 
 
 def _wait(process: subprocess.Popen[bytes], printed: IO[bytes], seconds: float) -> str:

@@ -19,6 +19,7 @@ from orchestration.asking import size
 from orchestration.failures import sentence
 from orchestration.nights import clock
 from orchestration.nights.guards import strangers_on_gpu
+from orchestration.nights.hook import WAS_RUN
 from orchestration.nights.lab_nights import nights_of_lab
 from orchestration.nights.looking_back import DIED, Evening, Tried
 from orchestration.reaper import IS_GONE
@@ -30,6 +31,8 @@ MANY = 5000
 """Runs of one night that are looked at."""
 LOOKED_INTO = 500
 """The newest of them, whose logs are read for steps that were tried again."""
+REPORT = "morning_report"
+"""The asset that runs `on_morning`."""
 NAMED = 12
 """Bad files of a study that are named."""
 BROKEN_OFF = ("Query interrupted", "KeyboardInterrupt", "DagsterExecutionInterruptedError")
@@ -79,6 +82,8 @@ class Runs:
     failed: tuple[tuple[tuple[str, ...], str], ...] = ()
     """What was to be made (by one run) and why it was not, where no later run made it: data, a leaderboard. Trials
     speak for themselves."""
+    hook: str = ""
+    """What became of `on_morning` when the last report was written, where it did not do its work."""
 
 
 def facts(bench: Bench, runs: Runs | None, tried: Sequence[Tried], now: dt.datetime) -> list[Fact]:
@@ -128,6 +133,7 @@ def runs_in(instance: dg.DagsterInstance, evening: Evening, now: dt.datetime) ->
         steps_retried=sum(_steps_retried(instance, one.dagster_run.run_id) for one in own[:LOOKED_INTO]),
         reaped=reaped,
         failed=_by_run(failed),
+        hook=_hook(instance),
     )
 
 
@@ -228,6 +234,13 @@ def _made(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
 def _assets(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType) -> set[str]:
     events = (entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=kind))
     return {event.asset_key.to_user_string() for event in events if event is not None and event.asset_key}
+
+
+def _hook(instance: dg.DagsterInstance) -> str:
+    event = instance.get_latest_materialization_event(dg.AssetKey(REPORT))
+    made = event.asset_materialization if event is not None else None
+    said = str(made.metadata["on_morning"].value) if made is not None and "on_morning" in made.metadata else ""
+    return "" if said.endswith(WAS_RUN) else said
 
 
 def _by_run(failed: Mapping[str, tuple[str, str]]) -> tuple[tuple[tuple[str, ...], str], ...]:

@@ -19,7 +19,7 @@ from ml.studies.night import NightConfig
 from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from orchestration.nights import clock
-from orchestration.nights.marks import DATA, night_of
+from orchestration.nights.marks import DATA, NIGHT, REPORT, night_of
 from orchestration.nights.runs import runs_of, runs_since
 from orchestration.nights.window import DAY, Night, last_night, next_night, night_at
 from orchestration.nights.work import GIVEN_UP
@@ -44,7 +44,7 @@ class Evening:
     until: dt.datetime
     """What began after this belongs to another night, or has not happened yet."""
     nights: dict[str, Night] = field(default_factory=dict)
-    """By study; empty where no study has nights: then it is the last 24 hours."""
+    """By study; empty where no study has nights: then it is the last 24 hours, or a day from noon to noon."""
 
     @property
     def zone(self) -> ZoneInfo | None:
@@ -110,7 +110,8 @@ def evening_at(
     studies: Sequence[Study] = ALL_STUDIES,
     instance: dg.DagsterInstance | None = None,
 ) -> Evening:
-    """The evening of that date; without a name the newest one that has begun, else the last 24 hours.
+    """The evening of that date; without a name the newest one that has begun, else the last 24 hours. One of a date on
+    which no study had a night goes from noon to noon.
 
     It begins when its first run was to begin (`instance`), whatever the settings have come to say meanwhile: what was
     trained before its hours were moved belongs to it.
@@ -139,8 +140,11 @@ def evening_at(
                 night = nights.setdefault(one.name, replace(began, zone=zone))
                 nights[one.name] = replace(night, begins=min(night.begins, began.begins))
     if not nights:
-        today = name or f"{now.astimezone(None):%Y-%m-%d}"
-        return Evening(today, now - DAY, now, now)
+        today = f"{now.astimezone(None):%Y-%m-%d}"
+        if name in (None, today):
+            return Evening(today, now - DAY, now, now)
+        noon = dt.datetime.fromisoformat(f"{name}T12:00").astimezone()
+        return Evening(str(name), noon, noon + DAY, min(now, noon + DAY))
     begins, ends = min(one.begins for one in nights.values()), max(one.ends for one in nights.values())
     following = [
         night.begins
@@ -149,6 +153,12 @@ def evening_at(
         and night.begins > begins
     ]
     return Evening(str(name), begins, ends, min([now, *following]), nights)
+
+
+def evenings_in(instance: dg.DagsterInstance) -> set[str]:
+    """The evenings of which there are runs in Dagster's books."""
+    tagged = instance.get_run_tags(tag_keys=[NIGHT])
+    return {said.rpartition(" ")[2] for _, values in tagged for said in values if not said.startswith(REPORT)}
 
 
 def tried_in(bench: Bench, study: Study, evening: Evening, now: dt.datetime) -> list[Tried]:

@@ -143,6 +143,8 @@ class Report:
     @property
     def _why_nothing(self) -> str:
         """Why no trial was begun, as far as the looks of the night tell."""
+        if not self.studies:
+            return "no study has a source folder yet (at the end of the page: how to set one)"
         held = [one for one in self.holdups if one.takes_most_of(self.evening)]
         if not held:
             return "there was nothing left to do, or nothing could be begun"

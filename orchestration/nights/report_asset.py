@@ -10,6 +10,7 @@ from orchestration import showing
 from orchestration.failures import may_be_tried_again
 from orchestration.nights import clock, marks
 from orchestration.nights.hook import on_morning
+from orchestration.nights.house import REPORT
 from orchestration.nights.report_served import PREFIX
 from orchestration.resources import Bench
 
@@ -18,7 +19,7 @@ def morning_report(studies: Sequence[Study], bench: Bench) -> dg.AssetsDefinitio
     """One page about everything that the nights of an evening came to; by hand, about the newest evening."""
 
     @dg.asset(
-        name="morning_report",
+        name=REPORT,
         group_name="results",
         deps=[dg.AssetKey([study.name, "leaderboard"]) for study in studies],
         description="One page to read in the morning: what ran, what failed and why, what was learned, what runs next.",

@@ -94,6 +94,10 @@ def marked(text: str) -> Markup:
 
 def _when(report: Report) -> str:
     night = report.evening
+    if not night.nights and night.ends != report.written:
+        return (
+            f"{night.day(night.begins)}, {night.shown(night.begins)}, to {night.day(night.ends)}, no night of any study"
+        )
     if not night.nights:
         return f"The last 24 hours, until {night.day(night.ends)}, {night.shown(night.ends)}"
     said = f"Night of {night.day(night.begins)}, {night.shown(night.begins)} to {night.shown(night.ends)}"

@@ -27,11 +27,21 @@ def write_report(
 ) -> tuple[Report, Path]:
     """Writes the page of an evening into the lab's reports, and the newest one as `latest.html` too."""
     report = collect(bench, instance, now, name, studies)
+    return report, write_page(report, bench)
+
+
+def write_page(report: Report, bench: Bench) -> Path:
+    """Writes what was collected."""
     text = page(report, bench).encode("utf-8", "replace")
     bench.lab.reports.mkdir(parents=True, exist_ok=True)
     target = bench.lab.reports / f"{report.evening.name}.html"
-    newest = max((path.stem for path in bench.lab.reports.glob("????-??-??.html")), default="")
+    newest = max(evenings_written(bench), default="")
     places = [target] if newest > report.evening.name else [target, bench.lab.reports / LATEST]
     for path in places:
         durable.write_beside(path, lambda beside: beside.write_bytes(text))
-    return report, target
+    return target
+
+
+def evenings_written(bench: Bench) -> set[str]:
+    """The evenings that have a page."""
+    return {path.stem for path in bench.lab.reports.glob("????-??-??.html")}

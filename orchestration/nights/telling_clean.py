@@ -18,6 +18,7 @@ from orchestration.nights.cleaning import (
     oldest_first,
     used_bytes,
 )
+from orchestration.nights.house import rules_problem
 from orchestration.nights.lab_nights import GB
 from orchestration.nights.unneeded import Found, Leftover, unneeded
 from orchestration.plan import free_bytes
@@ -29,9 +30,11 @@ def print_cleaning(bench: Bench, *, yes: bool, budget_gb: float | None) -> int:
     found = unneeded(bench, clock.now())
     used = ", ".join(f"{kind} {size(taken)}" for kind, taken in used_bytes(bench).items())
     print(f"{bench.lab.root}: {used}; {size(free_bytes(bench.lab.root))} free on its disk\n")
-    _print_table(found)
     for note in found.notes:
         print(f"note: {note}")
+    if problem := rules_problem(bench):
+        print(f"note: {problem}; until that is corrected no budget is kept to, and no night begins anything")
+    _print_table(found)
     if found.spared:
         said = f"{counted(len(found.spared), 'state')} ({size(_bytes(found.spared))})"
         print(f"kept: {said} from which finished trials would go on, were they given more epochs; --budget takes some")
@@ -57,7 +60,7 @@ def _print_table(found: Found) -> None:
     for one in found.leftovers:
         groups.setdefault((one.kind, one.study, one.why), []).append(one)
     if not groups:
-        print("nothing lies here that nobody needs")
+        print(f"nothing {'else ' if found.notes else ''}lies here that nobody needs")
         return
     print(f"{'what':<24}{'number':>8}{'size':>10}  {'since':<12}why")
     for (kind, study, why), ones in groups.items():

@@ -10,14 +10,16 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickData, TickStatus
 from dagster._utils.error import SerializableErrorInfo
 
+from ml.studies.concert.study import CONCERT
 from ml.studies.registry import ALL_STUDIES
 from orchestration.nights import choosing, clock, driving, guards
 from orchestration.nights.advice import of_the_night
 from orchestration.nights.choosing import NEW
 from orchestration.nights.driving import AT_REST
 from orchestration.nights.holdups import HOLDUPS, Holdup, holdups
+from orchestration.nights.house import BadFiles
 from orchestration.nights.looking_back import Evening, Span, Tried
-from orchestration.nights.report import Report
+from orchestration.nights.report import OfStudy, Report
 from orchestration.nights.window import Night
 from tests.orchestration.nights.on_the_page import known
 
@@ -154,12 +156,16 @@ def test_what_held_up_most_of_the_night_waits_for_a_person() -> None:
 
 
 def test_a_night_in_which_nothing_was_trained_says_why_in_its_first_line() -> None:
+    of_nothing = OfStudy(CONCERT, [], None, "", BadFiles(), None, [], [])
+
     def headline(*held: Holdup) -> str:
-        return Report(EVENING, ENDS, [], [], [], [], list(held)).headline
+        return Report(EVENING, ENDS, [of_nothing], [], [], [], list(held)).headline
 
     def since(minutes: float, whose: str, said: str) -> Holdup:
         return Holdup(whose, said, BEGINS + dt.timedelta(minutes=minutes), ENDS)
 
+    unset = Report(EVENING, ENDS, [], [("concert", "set it")], [], [], []).headline
+    assert unset.startswith("Nothing was trained: no study has a source folder yet")
     assert headline() == "Nothing was trained: there was nothing left to do, or nothing could be begun."
     assert headline(since(590, "concert", "the drive is gone; connect it")) == headline(), (
         "ten minutes explain no night"

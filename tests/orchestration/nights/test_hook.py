@@ -39,9 +39,22 @@ def test_the_path_of_the_report_is_its_last_argument(lab: Lab) -> None:
     assert said == repr((["hello", str(lab.reports / "2026-11-21 a;b.html")], str(lab.root), ""))
 
 
-def test_no_shell_reads_it(lab: Lab) -> None:
-    assert run(lab, f"{sys.executable} -c pass ; touch {lab.root / 'touched'}").endswith("was run")
+@pytest.mark.parametrize(
+    "more", ["; touch {}", ";touch {}; x", "> {}", ">> {}", "2>{}", "&& touch {}", "|| x", "| tee {}", "&"]
+)
+def test_what_only_a_shell_understands_is_refused_and_not_handed_to_a_program(lab: Lab, more: str) -> None:
+    said = run(lab, f"{sys.executable} -c pass {more.format(lab.root / 'touched')}")
+    assert said.startswith("on_morning was not run: no shell reads it, and `") and said.endswith("sh -c '…'")
     assert not (lab.root / "touched").exists()
+
+
+@pytest.mark.parametrize(
+    "quoted", ["'a; b;'", '"a > b"', "'>'", "'&&'", "http://nowhere/?a=1&b=2", "->", "a|b", "<b>hello</b>"]
+)
+def test_what_is_quoted_or_within_a_word_is_meant_as_it_stands(lab: Lab, quoted: str) -> None:
+    assert run(lab, f"{sys.executable} -c pass {quoted}").endswith(") was run")
+    assert run(lab, [sys.executable, "-c", "import sys; sys.exit(0);", ";"]).endswith(") was run")
+    assert "`>>` is for one" in run(lab, [sys.executable, "-c", "pass", ">>", "file"])
 
 
 def test_without_a_command_nothing_is_said(lab: Lab) -> None:
