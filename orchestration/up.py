@@ -1,8 +1,8 @@
 """`nocturne up`: Dagster's pages and its daemon on one lab, in one terminal.
 
 One code server loads the definitions for both, so that Reload on the page is also seen by the daemon. Ctrl+C ends the
-pages and the daemon. Runs in progress go on by themselves, with the code server as their witness, which ends after
-the last of them; what waits in the queue waits on.
+pages and the daemon; a second one does not wait for them. Runs in progress go on by themselves, with the code server as
+their witness, which ends after the last of them; what waits in the queue waits on.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +95,15 @@ class _Up:
         try:
             died = self._start_code_server() or self._start_others() or self._watch()
         finally:
-            runs_left = self._end(died)
+            at_work = self._end(died)
         if died is not None:
             code = died.process.returncode
             _say(f"the {died.name} ended by itself (exit code {code}), so the rest was ended too. Its last words:")
             for line in died.last_words():
                 _say(f"    {line}")
             _say(f"All of it is in {died.log}")
-        if runs_left:
-            _say(f"{runs_left} still working: left alone, and seen again at the next `nocturne up`.")
+        for line in at_work:
+            _say(line)
         _say("ended.")
         return 0 if died is None else PART_DIED
 
@@ -220,11 +221,12 @@ class _Up:
 
     # --- end ---------------------------------------------------------------------------------------------------
 
-    def _end(self, died: Part | None) -> str:
-        """Ends pages, daemon and code server, in this order; says how many runs go on ("2 runs are"), or ""."""
+    def _end(self, died: Part | None) -> list[str]:
+        """Ends pages, daemon and code server, in this order; what is to be said of runs that go on."""
         if died is None:
             _say("ending …")
-        left, others = "", [part for part in self.parts if part.name != "code server"]
+        at_work: list[str] = []
+        others = [part for part in self.parts if part.name != "code server"]
         for part in others:
             part.ask_to_end()
         deadline = time.monotonic() + END_SECONDS
@@ -234,11 +236,11 @@ class _Up:
             part.kill()
         self.heart.set()
         for code in self.parts[:1]:
-            left = self._end_code_server(code)
+            at_work = self._end_code_server(code)
         self._show()
-        return left
+        return at_work
 
-    def _end_code_server(self, code: Part) -> str:
+    def _end_code_server(self, code: Part) -> list[str]:
         import dagster as dg
         from dagster._core.errors import DagsterUserCodeUnreachableError
 
@@ -249,23 +251,66 @@ class _Up:
             code.ask_to_end()
         with dg.DagsterInstance.get() as instance:
             deadline = time.monotonic() + END_SECONDS
-            while code.alive() and time.monotonic() < deadline and self.stopped_by < 2:
+            while code.alive():
                 runs = _in_progress(instance)
-                if runs:
-                    return f"{runs} run{'s are' if runs > 1 else ' is'}"
+                if runs:  # however often Ctrl+C is pressed: without their witness nobody could stop them from the page
+                    return told_of_runs(instance, runs, self.lab_root)
+                if time.monotonic() >= deadline or self.stopped_by >= 2:
+                    break
                 code.ended_within(LOOK_SECONDS)
         if code.alive():
             code.kill()
         shutil.rmtree(self.temporary, ignore_errors=True)
-        return ""
+        return []
 
 
-def _in_progress(instance: Any) -> int:
+def _in_progress(instance: Any) -> Sequence[Any]:
     """Runs that a process executes now, or is about to."""
     import dagster as dg
 
     status = dg.DagsterRunStatus
-    return instance.get_runs_count(dg.RunsFilter(statuses=[status.STARTING, status.STARTED, status.CANCELING]))
+    found = instance.get_runs(dg.RunsFilter(statuses=[status.STARTING, status.STARTED, status.CANCELING]))
+    return list(reversed(found))
+
+
+def told_of_runs(instance: Any, runs: Sequence[Any], lab_root: Path) -> list[str]:
+    """What a person who has pressed Ctrl+C is told of the runs that go on: until when, and how to stop them sooner."""
+    one = len(runs) == 1
+    they_are = "1 run is" if one else f"{len(runs)} runs are"
+    return [
+        f"{they_are} still working: left alone, and seen again at the next `nocturne up`.",
+        *(f"    run {run.run_id[:8]} ({run.job_name}) {_until(instance, run, lab_root)}" for run in runs),
+        f"    To stop {'it' if one else 'one'} sooner: `nocturne up` again, then Terminate on the page of the run; "
+        "finished epochs stay.",
+    ]
+
+
+def _until(instance: Any, run: Any, lab_root: Path) -> str:
+    from orchestration.nights import marks
+
+    night, bell = marks.night_of(run.tags), marks.bell_of(run.tags)
+    # Other parts of a night do not hear its bell: who would end them is the daemon, and that is gone.
+    trains = run.tags.get(marks.PART) == marks.TRIALS and not marks.asked_by_a_person(instance, run)
+    if night is None or bell is None or not trains:
+        return "goes on until it is done"
+    rings = replace(night, zone=_zone(lab_root, night.study)).shown(bell.rings)
+    if bell.rung():
+        return f"belongs to a night that ended at {rings}: it ends within {max(1, round(bell.grace / 60))} min of that"
+    return f"goes on until its trials are done, or its night ends at {rings}"
+
+
+def _zone(lab_root: Path, study: str) -> Any:
+    """Where the clock of the study's nights hangs; None: where this machine is."""
+    from ml.config import ConfigError
+    from ml.studies.registry import study_named
+    from orchestration.nights import clock
+    from orchestration.resources import Bench
+    from storage.lab import Lab
+
+    try:
+        return clock.zone(Bench(Lab(lab_root)).settings(study_named(study)).night.timezone)
+    except (ConfigError, KeyError):
+        return None
 
 
 def _socket_folder(home: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import subprocess
@@ -11,13 +12,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import psutil
 import pytest
 
+from ml.studies.night import NightConfig
+from orchestration.nights import marks
+from orchestration.nights.window import Night
 from orchestration.parts import worth_showing
-from orchestration.up import ALREADY_UP, PART_DIED, PORT_TAKEN, run_up
+from orchestration.up import ALREADY_UP, PART_DIED, PORT_TAKEN, run_up, told_of_runs
 from tests.orchestration.servers import (
     MODULE,
     answers,
@@ -150,7 +155,9 @@ def test_ctrl_c_ends_it_and_neither_what_runs_nor_what_waits(house: House) -> No
 
     press_ctrl_c(house.process)
     assert house.process.wait(timeout=60) == 0, house.said()
-    assert "1 run is still working" in house.said()
+    assert "1 run is still working: left alone, and seen again at the next `nocturne up`." in house.said()
+    assert f"run {running[:8]} (slow_job) goes on until it is done" in house.said()
+    assert "To stop it sooner: `nocturne up` again, then Terminate on the page of the run" in house.said()
     assert gone({name: one for name, one in parts.items() if name != "code-server"})()
     assert not answers(house.port)
     assert house.status(running) == "STARTED"
@@ -222,6 +229,60 @@ def test_a_reload_on_the_page_is_seen_by_the_daemon_and_a_dead_part_ends_the_res
     assert list((house.folder / "home").iterdir()) == []
     assert not (house.lab / "locks" / "up.json").exists()
     assert [path for path in house.lab.rglob("*") if path.is_socket()] == []
+
+
+TERMINATE = "mutation Terminate($run: String!) { terminateRun(runId: $run) { __typename } }"
+
+
+@pytest.mark.slow
+def test_what_ctrl_c_leaves_can_be_terminated_on_the_page_of_the_next_up(house: House) -> None:
+    """As it is told; and it does not matter how often Ctrl+C was pressed."""
+    (house.lab / "go.txt").unlink(missing_ok=True)
+    house.start()
+    before = len(house.began())
+    running = launch(house.port, "slow_job")
+    wait_until(lambda: len(house.began()) == before + 1, 60, "the asset began")
+    code = house.parts()["code-server"]
+    press_ctrl_c(house.process)
+    wait_until(lambda: "ending …" in house.said(), 10, "up is ending")
+    press_ctrl_c(house.process)
+    assert house.process.wait(timeout=60) == 0, house.said()
+    assert f"run {running[:8]} (slow_job) goes on until it is done" in house.said()
+    assert code.is_running() and house.status(running) == "STARTED"
+
+    house.start()
+    answer = graphql(house.port, TERMINATE, {"run": running})["terminateRun"]
+    assert answer["__typename"] == "TerminateRunSuccess"
+    house.becomes(running, "CANCELED")
+    wait_until(gone({"code-server": code}), 30, "the code server of before ends after its last run")
+    press_ctrl_c(house.process)
+    assert house.process.wait(timeout=60) == 0, house.said()
+    assert "still working" not in house.said()
+
+
+def test_a_run_of_a_night_is_told_with_its_end_on_the_clock_of_the_night(tmp_path: Path) -> None:
+    (tmp_path / "studies.yaml").write_text("concert: {night: {timezone: Asia/Tokyo}}")
+    evening = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0)
+    began = evening - dt.timedelta(hours=1)
+    tokyo = ZoneInfo("Asia/Tokyo")
+
+    def told(part: str, ends: dt.datetime, parent: dg.DagsterRun | None = None) -> str:
+        night = Night("concert", f"{ends.astimezone(tokyo):%Y-%m-%d}", began, ends)
+        tags = marks.marks(night, NightConfig(grace_seconds=180), part)
+        parents = {"parent_run_id": parent.run_id, "root_run_id": parent.run_id} if parent else {}
+        run = dg.DagsterRun("concert_trials", tags=tags, **parents)
+        return told_of_runs(instance, [run], tmp_path)[1].partition("(concert_trials) ")[2]
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        asked = dg.DagsterRun("concert_trials")
+        instance.add_run(asked)
+        later, over = evening + dt.timedelta(hours=2), evening - dt.timedelta(seconds=30)
+        at = f"{later.astimezone(tokyo):%H:%M}"
+        assert told(marks.TRIALS, later) == f"goes on until its trials are done, or its night ends at {at}"
+        assert told(marks.TRIALS, over).endswith(": it ends within 3 min of that")
+        assert told(marks.DATA, later) == told(marks.TRIALS, later, asked) == "goes on until it is done"
+        both = told_of_runs(instance, [asked, asked], tmp_path)
+        assert both[0].startswith("2 runs are still working") and both[-1].startswith("    To stop one sooner")
 
 
 def test_a_taken_port_is_said_with_who_has_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
