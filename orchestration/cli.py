@@ -78,11 +78,16 @@ def run(
 
 
 @app.command()
-def studies() -> None:
+def studies(
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="Name of a study; without: all of them.")
+    ] = None,
+) -> None:
     """List studies and trials: done, missing, stale, failed."""
     from orchestration.reading import print_studies
 
-    raise typer.Exit(print_studies(_bench()))
+    chosen = None if study is None else _study(study)
+    raise typer.Exit(print_studies(_bench(), chosen))
 
 
 @app.command()

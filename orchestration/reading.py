@@ -21,11 +21,11 @@ SHOWN = 10
 """Files that something is said about, by name; the rest is counted."""
 
 
-def print_studies(bench: Bench) -> int:
-    """Every study with its source and the state of every trial."""
+def print_studies(bench: Bench, only: Study | None = None) -> int:
+    """Every study, or one, with its source and the state of every trial."""
     code = 0
     print(f"lab: {bench.lab.root}")
-    for study in ALL_STUDIES:
+    for study in ALL_STUDIES if only is None else (only,):
         print(f"\n{study.name}: {study.question}")
         try:
             source = bench.source(study)

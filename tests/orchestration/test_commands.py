@@ -68,7 +68,7 @@ def test_only_the_new_file_is_trained_and_a_bad_one_costs_itself_alone(lab: Benc
         assert (said.code, said.trained) == (2, ["balance_0.30"])
         assert "note: balance_0.30: changes 2 settings at once (seed, balance_strength): " in said.out
         strong, misspelled = (next(one for one in said.err.splitlines() if name in one) for name in ("strong", "miss"))
-        assert "`balance_strength` is 1.7" in strong and "less than or equal to 1" in strong
+        assert "`balance_strength` is 1.7" in strong and "expected at most 1" in strong
         assert "unknown key `balanse`; allowed here: balance_strength, model" in misspelled
         again = command(lab, "run", "concert", "balance_0.30")
         assert (again.code, again.trained) == (0, []), "nothing is wrong with what was asked for"
@@ -121,6 +121,7 @@ def test_force_trains_again_and_keeps_the_older_result(lab: Bench, first: Said) 
         (("run", "concert", "balance_9"), 2, "no trial named 'balance_9'; there are: balance_0.00, balance_0.25"),
         (("run", "concert", "--filter", "drums"), 2, "no trial matches --filter 'drums'; there are: balance_0.00"),
         (("run", "concert", "--filter", "0.5", "--force"), 2, "1 trial would run; nobody is here to ask, so say --yes"),
+        (("studies", "concerto"), 2, "no study named 'concerto'; there are: concert"),
         (("run", "--colour"), 2, "No such option: --colour"),
         (("run",), 2, "Missing argument 'STUDY'"),
         (("dance",), 2, "No such command 'dance'"),
@@ -148,6 +149,9 @@ def test_what_is_not_there_yet_has_a_code_of_its_own(tmp_path: Path, corpus: Pat
     answer = command(empty, "run", "concert")
     assert answer.code == 3 and "NOCTURNE_CONCERT_SOURCE" in answer.err and "sources.yaml" in answer.err
     assert "NOCTURNE_CONCERT_SOURCE" in command(empty, "studies").out
+    one = command(empty, "studies", "concert")
+    assert (one.code, one.err) == (0, "") and "balance_0.00" in one.out and "5 missing" in one.out
+    assert "\nemotion: " not in one.out and "\nemotion: " in command(empty, "studies").out
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     answer = command(empty, "studies", variables={"NOCTURNE_LAB": str(tmp_path / "full")})
