@@ -170,7 +170,8 @@ def _claim(root: Path) -> None:
     if others and not marker.exists():
         raise NotALab(
             f"{root} is not empty and is no lab (it holds {', '.join(others[:3])}{', …' if len(others) > 3 else ''}); "
-            "choose an empty or a new folder with NOCTURNE_LAB"
+            "name an empty or a new folder with NOCTURNE_LAB, or move the rest out. Of yours a new lab may hold "
+            f"{', '.join(sorted(_WRITTEN_BEFORE))}; recordings stay where they are, and sources.yaml says where that is"
         )
     durable.write_sealed(marker, {"format": FORMAT, "what": "a Nocturne lab; see README.txt"})
 

@@ -40,8 +40,10 @@ def test_what_a_person_writes_first_is_no_reason_to_refuse(tmp_path: Path) -> No
 
 def test_a_folder_with_other_things_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "thesis.doc").write_text("mine")
-    with pytest.raises(NotALab, match=r"not empty and is no lab \(it holds thesis.doc\)"):
+    with pytest.raises(NotALab, match=r"not empty and is no lab \(it holds thesis.doc\)") as refused:
         Lab.open(tmp_path)
+    assert "a new folder with NOCTURNE_LAB, or move the rest out" in str(refused.value)
+    assert "nights.yaml, sources.yaml, studies.yaml; recordings stay where they are" in str(refused.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.doc"]
     with pytest.raises(NotALab, match="a file lies where"):
         Lab.open(tmp_path / "thesis.doc")
