@@ -23,8 +23,8 @@ class ByNow:
     studies: Sequence[Study]
 
     def bell_of(self, tags: Mapping[str, str]) -> Bell | None:
-        """When the run with these tags has to end: as its night was when it was asked for, or earlier where the settings
-        say so by now. A night that they know no more, because it was turned off, was over when it began."""
+        """When the run with these tags has to end: as its night was when it was asked for, or earlier where the
+        settings say so by now. A night that they know no more, because it was turned off, was over when it began."""
         bell, asked = marks.bell_of(tags), self._asked(tags)
         if bell is None or asked is None:
             return bell

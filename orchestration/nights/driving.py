@@ -19,10 +19,9 @@ from ml.studies.night import NightConfig
 from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
 from ml.studies.words import first_of
-from orchestration.hanging import patiently
 from orchestration.nights import choosing, clock, marks
 from orchestration.nights.awake import turned_off
-from orchestration.nights.guards import disk_problem, holdup
+from orchestration.nights.guards import disk_problem, holdup, source_problem
 from orchestration.nights.planning import StudyPlan, plan_nights
 from orchestration.nights.runs import NightRun, runs_of
 from orchestration.nights.wanted import Unknown, wanted_by
@@ -116,13 +115,8 @@ def prepare(bench: Bench, found: OnGoing, now: dt.datetime) -> dg.RunRequest | s
         return ""
     if any(run.unfinished() for run in runs):
         return "its data is being prepared"
-    source = bench.source(found.study)  # raises a sentence that says what to set
-    try:
-        there = patiently(f"is {source} there", source.exists)
-    except OSError as problem:
-        return f"{source} cannot be read now ({problem.strerror}); see to its drive. It is looked for all night"
-    if not there:
-        return f"{source}: no such folder; connect the drive or correct the path. It is looked for all night"
+    if why := source_problem(bench.source(found.study)):  # where none is set, that raises a sentence that says so
+        return why
     if runs and runs[-1].stopped():
         return "the run that prepares its data was ended by a person; `nocturne run` or the next night goes on"
     if runs and (ended := runs[-1].ended):
@@ -185,7 +179,7 @@ def advance(
             if isinstance(found, OnGoing) and bench.source_or_none(study) is None:
                 found = "no source folder is set (its schedule says how)"
             schedule = marks.schedule_name(study.name)
-            if isinstance(found, OnGoing) and schedule in silent:
+            if schedule in silent:
                 found = f"its schedule {schedule} is turned off on the page: nothing is begun"
             step = found if isinstance(found, str) else _left_to_schedule(found, now) or prepare(bench, found, now)
         except ConfigError as problem:

@@ -13,6 +13,7 @@ import psutil
 from ml.training import gpu
 from ml.training.gpu import GpuHolder
 from orchestration.asking import size
+from orchestration.hanging import patiently
 from orchestration.nights.lab_nights import nights_of_lab
 from orchestration.plan import free_bytes
 from orchestration.resources import Bench
@@ -62,6 +63,17 @@ def disk_problem(bench: Bench) -> str:
         f"{size(free)} are free on the disk of {bench.lab.root}, {size(rules.keep_free_bytes)} are to stay free: "
         f"make room (`nocturne clean` shows what can go), or say another `keep_free_gb` in {bench.lab.nights_file}"
     )
+
+
+def source_problem(source: Path) -> str:
+    """Why a study cannot look at its source now, or ""."""
+    try:
+        there = patiently(f"is {source} there", source.exists)
+    except OSError as problem:
+        return f"{source} cannot be read now ({problem.strerror}); see to its drive. It is looked for all night"
+    if there:
+        return ""
+    return f"{source}: no such folder; connect the drive or correct the path. It is looked for all night"
 
 
 def _computes_on_a_gpu(bench: Bench) -> bool:

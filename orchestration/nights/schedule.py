@@ -55,6 +55,7 @@ def night_schedule(study: Study, bench: Bench) -> dg.ScheduleDefinition:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=f"Begins the night of {study.name} ({config.starts} to {config.ends}): source, split, features. "
         "Then the sensor `nights` asks for its trials; it also begins a night whose start was slept through. "
+        "Hours that are edited hold at once; here they are read after Reload. "
         "While this is turned off, nothing of the study is begun by itself.",
     )
     def night(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:

@@ -7,17 +7,23 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from ml.config import ConfigError
+from ml.studies.registry import ALL_STUDIES
 from ml.studies.study import Study
-from ml.studies.words import counted
+from ml.studies.words import counted, first_of
 from orchestration import plan
 from orchestration.asking import FEW, duration, size, time_of
 from orchestration.estimating import Cost, added
+from orchestration.exits import WRONG
 from orchestration.nights import clock
 from orchestration.nights.awake import Sleep
+from orchestration.nights.choosing import NEW
 from orchestration.nights.confounds import POINTS, confounds
-from orchestration.nights.guards import disk_problem, gpu_problem
+from orchestration.nights.guards import disk_problem, gpu_problem, source_problem
 from orchestration.nights.lab_nights import nights_of_lab
+from orchestration.nights.loaded import not_loaded
 from orchestration.nights.planning import Entry, StudyPlan, plan_nights
+from orchestration.nights.work import NOT_LOOKED_AT
 from orchestration.resources import Bench
 
 SHOWN = 8
@@ -30,34 +36,36 @@ def print_nights(bench: Bench, study: Study | None, points: float = POINTS) -> i
         bench.settings(study)
         bench.source(study)
     kept_free = nights_of_lab(bench.lab).keep_free_bytes
-    now = clock.now()
-    plans = plan_nights(bench, now, foresee=True)
-    sleep = Sleep(bench.lab)
+    now, sleep = clock.now(), Sleep(bench.lab)
+    plans = plan_nights(bench, now, foresee=True, without=_new(bench))
     print(f"lab: {bench.lab.root}")
     for problem in (sleep.of_all, gpu_problem(bench), disk_problem(bench)):
         if problem:
             print(problem)
     for found in plans:
         if study is None or found.study.name == study.name:
-            print("\n" + "\n".join(told(bench, found, now, points, sleep.of(found.study))))
+            print("\n" + "\n".join(told(bench, found, now, points, _but(bench, found, sleep))))
     _print_disk(bench, plans, kept_free)
     sys.stdout.flush()
-    return 0
+    return WRONG if any(_cannot_be_read(bench, found.study) for found in plans) else 0
 
 
-def told(bench: Bench, found: StudyPlan, now: dt.datetime, points: float = POINTS, asleep: str = "") -> list[str]:
-    """The plan of one study for a person, line by line; `asleep`: why the night will not begin by itself."""
+def told(
+    bench: Bench, found: StudyPlan, now: dt.datetime, points: float = POINTS, but: Sequence[str] = ()
+) -> list[str]:
+    """The plan of one study for a person, line by line; `but`: why it will not go so by itself."""
     study, night = found.study, found.night
     if night is None:
         return [f"{study.name}: {found.sentence}"]
     goes_on = night.begins <= now
-    until = f"{night.shown(night.ends)}, {duration(night.left(now))} from now" if goes_on else night.shown(night.ends)
+    until = night.shown(night.ends) + (f", in {duration(night.left(now))}" if goes_on else "")
     first = "the present night" if goes_on else "the next night"
+    day = night.name if night.evening_is_its_day else f"of the evening of {night.name}"
     lines = [
         f"{study.name}: {study.question}",
-        f"{first}: {night.name}, {night.shown(night.begins)} until {until}",
+        f"{first}: {day}, {night.shown(night.begins)} until {until}",
         found.sentence,
-        *([f"but {asleep}"] if asleep else []),
+        *(f"but {sentence}" for sentence in but),
     ]
     lines += _table(found)
     trials = bench.trials(study)
@@ -79,6 +87,29 @@ def as_markdown(found: StudyPlan, notes: Sequence[str] = ()) -> str:
     head = ["begins", "trial", "state", "time", "why"]
     lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (head, ["---"] * 5, *rows)]
     return "\n".join([found.sentence, "", *lines, *([""] if said else []), *said])
+
+
+def _new(bench: Bench) -> dict[str, set[str]]:
+    """The trials that nobody begins by himself before a Reload."""
+    readable = [study for study in ALL_STUDIES if not _cannot_be_read(bench, study)]
+    return not_loaded(bench, readable)
+
+
+def _but(bench: Bench, found: StudyPlan, sleep: Sleep) -> list[str]:
+    said = [sleep.of(found.study)]
+    if found.night is not None:
+        said.append(source_problem(bench.source(found.study)))
+    if found.aside:
+        said.append(f"{first_of(sorted(found.aside), 3)} {NEW}")
+    return [sentence for sentence in said if sentence]
+
+
+def _cannot_be_read(bench: Bench, study: Study) -> bool:
+    try:
+        bench.trials(study)
+    except ConfigError:
+        return True
+    return False
 
 
 def _table(found: StudyPlan) -> list[str]:
@@ -104,7 +135,7 @@ def _table(found: StudyPlan) -> list[str]:
     if found.features.disk_bytes:
         built = f"{duration(found.features.seconds):>{times}}{size(found.features.disk_bytes):>9}"
         lines.append(f"{'features, built first':<{wide}}{built}")
-    lines.append(f"{'trials together tonight':<{wide}}{said[-1]:>{times}}{size(_disk(found)):>9}")
+    lines.append(f"{'trials together tonight':<{wide}}{said[-1]:>{times}}{_size(found):>9}")
     bases = dict.fromkeys(entry.basis for entry in found.entries if entry.basis)
     lines += [f"time is {basis}" for basis in list(bases)[:3]]
     return [*lines, *([f"time of building is {found.features.basis}"] if found.features.basis else [])]
@@ -140,6 +171,14 @@ def _disk(found: StudyPlan) -> int:
     return found.features.disk_bytes + _together(found).disk_bytes
 
 
+def _size(found: StudyPlan) -> str:
+    return size(_disk(found)) if _disk(found) else ""
+
+
 def _print_disk(bench: Bench, plans: Sequence[StudyPlan], kept_free: int) -> None:
     free, needed = plan.free_bytes(bench.lab.root), sum(_disk(found) for found in plans)
-    print(f"\ndisk: {size(free)} free, {size(kept_free)} of it are kept free; this may need {size(needed)} at most")
+    unknown = [found.study.name for found in plans if any(one.basis == NOT_LOOKED_AT for one in found.tonight)]
+    parts = [f"this may need {size(needed)} at most"] if needed or not unknown else []
+    if unknown:
+        parts.append(f"what {' and '.join(unknown)} may need is not known before the source has been looked at")
+    print(f"\ndisk: {size(free)} free, {size(kept_free)} of it are kept free; {'; '.join(parts)}")

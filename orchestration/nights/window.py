@@ -49,6 +49,11 @@ class Night:
         return time if f"{local:%Y-%m-%d}" == self.name else f"{time} ({local:%a %d %b})"
 
     @property
+    def evening_is_its_day(self) -> bool:
+        """Does it begin on the day that it is named after?"""
+        return f"{self.begins.astimezone(self.zone):%Y-%m-%d}" == self.name
+
+    @property
     def _is_long(self) -> bool:
         return self.ends - self.begins >= dt.timedelta(hours=1)
 

@@ -11,7 +11,9 @@ import dagster as dg
 import psutil
 import pytest
 
+from ml.studies.concert.study import CONCERT
 from orchestration.nights import marks
+from orchestration.nights.loaded import not_loaded
 from storage import durable
 from tests.orchestration.servers import answers, free_port, kill, press_ctrl_c, start_python, wait_until
 from tests.small_lab import environment, small_lab, write_yaml
@@ -70,6 +72,10 @@ def night(tmp_path: Path, corpus: Path) -> Iterator[Night]:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_night_ends_in_time_with_what_could_be_done_done(night: Night) -> None:
+    assert not_loaded(night.bench, [CONCERT]) == {"concert": set()}
+    write_yaml(added := night.bench.lab.experiments("concert") / "added.yaml", {"training": {"epochs": 3}})
+    assert not_loaded(night.bench, [CONCERT]) == {"concert": {"added"}}, "the page knows the trials of its start"
+    added.unlink()
     for _ in range(2):
         pid = wait_until(lambda: night.worker(DEADLY), LEAD + 120, f"{DEADLY} is being trained")
         kill(pid)

@@ -9,6 +9,7 @@ import pytest
 
 from ml.studies.concert.study import CONCERT
 from ml.studies.denoise.study import DENOISE
+from orchestration.nights import telling_plan
 from orchestration.nights.confounds import confounds
 from orchestration.nights.planning import plan_nights
 from orchestration.nights.telling_plan import as_markdown, told
@@ -35,7 +36,7 @@ def test_a_person_reads_times_disk_what_does_not_fit_and_why(bench: Bench):
     found = plan_nights(bench, AT, (CONCERT,), foresee=True)[0]
     lines = told(bench, found, AT)
     assert lines[1:3] == [
-        "the present night: 2026-11-21, 17:00 until 10:00 (Sun 22 Nov), 16.0 h from now",
+        "the present night: 2026-11-21, 17:00 until 10:00 (Sun 22 Nov), in 16.0 h",
         "3 trials from 18:00, until about 10:00 (Sun 22 Nov), the last goes on next night, 1 given up, 1 done",
     ]
     row = {line.split("balance_")[1][:4]: line for line in lines if "balance_" in line and "note" not in line}
@@ -55,6 +56,42 @@ def test_before_the_night_the_next_one_is_told(bench: Bench):
     lines = told(bench, plan_nights(bench, noon, (CONCERT,), foresee=True)[0], noon)
     assert lines[1] == "the next night: 2026-11-21, 17:00 until 10:00 (Sun 22 Nov)"
     assert lines[2].startswith("3 trials from 17:00, ")
+
+
+def test_a_night_after_midnight_is_told_with_its_day(bench: Bench):
+    early = small_lab(bench.lab.root, bench.source(CONCERT), night=NIGHT | {"starts": "01:00", "ends": "05:00"})
+    try:
+        lines = told(early, plan_nights(early, AT, (CONCERT,))[0], AT)
+        assert lines[1].startswith("the next night: of the evening of 2026-11-21, 01:00 (Sun 22 Nov) until 05:00 (Sun")
+    finally:
+        small_lab(bench.lab.root, bench.source(CONCERT), night=NIGHT)
+
+
+def test_what_will_not_go_so_by_itself_is_said_and_what_waits_for_a_reload_has_no_place(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(telling_plan, "not_loaded", lambda bench, studies: {"concert": {"balance_0.50"}})
+    drive = bench.source(CONCERT)
+    away = drive.rename(drive.with_name("away"))
+    try:
+        said = command(bench, "plan", "concert").out
+    finally:
+        away.rename(drive)
+    assert f"but {drive}: no such folder; connect the drive or correct the path" in said
+    assert "but balance_0.50 is new since the definitions were loaded: Reload on the page" in said
+    assert not [line for line in said.splitlines() if " balance_0.50 " in line and line[2:3] == ":"]
+
+
+def test_before_the_first_look_no_disk_is_made_up(tmp_path: Path, corpus: Path):
+    fresh = small_lab(tmp_path / "lab", corpus, night=NIGHT)
+    said = command(fresh, "plan")
+    assert (
+        "0 MB" not in said.out and "what concert may need is not known before the source has been looked at" in said.out
+    )
+    assert said.out.count("begun in order: how long it takes is not known") == 1 and said.code == 0
+    write_yaml(fresh.lab.studies_file, {"concert": {"nigth": {}}})
+    refused = command(fresh, "plan")
+    assert refused.code == 2 and "unknown key `nigth`" in refused.out
 
 
 def test_the_page_shows_the_same_as_a_table(bench: Bench):
