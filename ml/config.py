@@ -68,6 +68,17 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem=said, problem_mark=self.get_mark())
         super().fetch_flow_collection_start(token)
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        said: dict[Any, Any] = {}
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode) and said.setdefault(key.value, key) is not key:
+                first = said[key.value].start_mark.line + 1
+                raise yaml.MarkedYAMLError(
+                    problem=f"`{key.value}` stands in line {first} already: write what belongs to it in one place",
+                    problem_mark=key.start_mark,
+                )
+        return super().construct_mapping(node, deep)
+
 
 _Loader.add_implicit_resolver(BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _Loader.add_implicit_resolver(

@@ -192,6 +192,13 @@ def test_a_file_in_another_encoding_is_told_with_the_line(tmp_path):
         read_yaml(path)
 
 
+def test_what_stands_twice_is_refused_and_not_taken_from_the_second(tmp_path):
+    text = "count: 1\ninner:\n  rate: 2\ninner: {names: []}\n"
+    with pytest.raises(ConfigError, match="in line 4: `inner` stands in line 2 already"):
+        read_yaml(_file(tmp_path, text))
+    assert read_yaml(_file(tmp_path, "a: {x: 1}\nb: {x: 1}\n")) == {"a": {"x": 1}, "b": {"x": 1}}
+
+
 def test_an_endless_file_is_no_settings_file(tmp_path):
     with pytest.raises(ConfigError, match="KiB"):
         read_yaml(_file(tmp_path, "a: 1\n" * 100_000))
