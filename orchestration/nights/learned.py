@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 SHOWN = 12
 """Results that are shown: the best ones. Those of the night are shown up to twice as many."""
 
+ALIKE = "cannot be told apart"
+"""So begins the verdict on a trial that may be as good as the leader."""
+AS_GOOD = (ALIKE, "the same ", "as many right ")
+"""That, and those on trials whose answers are no worse at all."""
+
 DECIBELS = (*IN_DECIBELS, "snr_in")
 
 
@@ -244,17 +249,28 @@ def _sentence(board: pd.DataFrame, selection: str, new: Collection[str], verdict
     reached = f"{in_units(selection, leader['selection_value'])} {spoken(selection)}"
     older = board[~board["trial"].isin(list(new))]
     fresh = len(board) - len(older)
+    alike = _alike(board, verdicts)
     if not fresh:
-        return f"No new result; {leader['trial']} leads with {reached}."
+        return f"No new result; {leader['trial']} leads with {reached}{alike}."
     if not len(older):
-        return f"First results: {leader['trial']} leads with {reached}, of {counted(len(board), 'trial')}."
+        return f"First results: {leader['trial']} leads with {reached}, of {counted(len(board), 'trial')}{alike}."
     before = older.iloc[0]
     if leader["trial"] not in new:
-        return f"{leader['trial']} still leads with {reached}, after {counted(fresh, 'new result')}."
+        return f"{leader['trial']} still leads with {reached}, after {counted(fresh, 'new result')}{alike}."
     was = f"before: {before['trial']}, {in_units(selection, before['selection_value'])}"
     told = verdicts.get(before["trial"], "").partition(":")[0]
-    sure = {"worse than the leader": "certain", "cannot be told apart": "the two cannot be told apart"}.get(told, told)
-    return f"New leader: {leader['trial']} with {reached} ({'; '.join(part for part in (was, sure) if part)})."
+    sure = {"worse than the leader": "certain", ALIKE: "the two cannot be told apart"}.get(told, told)
+    return f"New leader: {leader['trial']} with {reached} ({'; '.join(part for part in (was, sure) if part)}){alike}."
+
+
+def _alike(board: pd.DataFrame, verdicts: dict[str, str]) -> str:
+    """Said where the leader leads by nothing that is certain: nobody is worse for sure; "" else."""
+    others = list(board["trial"].iloc[1:])
+    if not others or not all(verdicts.get(trial, "").startswith(AS_GOOD) for trial in others):
+        return ""
+    if len(others) == 1:
+        return "; the other cannot be told apart from it"
+    return f"; none of the {len(others)} others can be told apart from it"
 
 
 def _certainty(board: pd.DataFrame, verdicts: dict[str, str]) -> str:

@@ -93,7 +93,10 @@ def _unfinished(fits: pd.DataFrame) -> list[str]:
     if not len(going):
         return []
     if len(going) == len(fits):
-        return ["No trial stopped early: none has converged. More epochs, or a higher learning rate, would tell."]
+        return [
+            "No trial stopped early: none has converged. More epochs, or a higher learning rate, would tell. "
+            "That alone is `trouble` by the guide; the trials ran as planned."
+        ]
     return [f"{_trials(len(going))} did not stop early: {len(fits) - len(going)} others did, so more epochs may help."]
 
 

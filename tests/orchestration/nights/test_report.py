@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import html.parser
 import re
@@ -9,6 +10,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -17,7 +19,7 @@ from ml.studies.concert.study import CONCERT
 from ml.studies.registry import ALL_STUDIES
 from orchestration import trials
 from orchestration.instance_home import prepare_instance
-from orchestration.nights import clock, marks
+from orchestration.nights import clock, learned, marks
 from orchestration.nights.looking_back import DIED, evening_at, tried_in
 from orchestration.nights.planning import plan_nights
 from orchestration.nights.report import Report
@@ -174,6 +176,24 @@ def test_the_page_says_what_happened_what_was_learned_and_what_waits(written: tu
         "7 attempts at 6 trials; results.duckdb has the same"
     ]
     assert sum("block" in str(said.get("class")) for tag, said in page.elements if tag == "i") >= 5
+
+
+def test_trials_that_are_one_model_are_said_to_be_beside_what_they_change(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = learned.learned
+
+    def one_model(*said: Any) -> learned.Learned:
+        found = real(*said)
+        assert found is not None
+        alike = [dataclasses.replace(one, same=number + 2) for number, one in enumerate(found.results)]
+        return dataclasses.replace(found, results=tuple(alike))
+
+    monkeypatch.setattr("orchestration.nights.report.learned", one_model)
+    page = Reader(night.write()[1])
+    assert "the same model as 1 other " in page.text and "the same model as 2 others" in page.text
+    short = [said for tag, said in page.elements if said.get("class") == "changes short"]
+    assert {said["title"] for said in short} == {"the defaults", "balance_strength: 0.5 → 0.75"}
 
 
 def test_nothing_on_the_page_is_executed_or_fetched(written: tuple[Report, str]) -> None:

@@ -84,6 +84,7 @@ def test_what_holds_for_all_is_said_of_all() -> None:
     said = overall(results([{"best_loss": 0.3, "stopped_early": False}] * 2))
     assert said[1].startswith("Even the best validation loss, 0.3, is over 0.1: poor denoising.")
     assert said[2].startswith("No trial stopped early: none has converged.")
+    assert said[2].endswith("That alone is `trouble` by the guide; the trials ran as planned.")
     assert overall(results([{"loss": "l1_stft"}])) == ["No verdicts: the thresholds are for the loss mse."]
 
 
