@@ -78,6 +78,19 @@ def test_before_and_after_differ_by_what_was_gained(lab: Lab) -> None:
     assert answer["before"].tolist() == [5.0] * len(answer) and answer["gained"].is_monotonic_increasing
 
 
+def test_what_came_to_no_end_in_the_last_night_is_told_with_its_attempts(lab: Lab) -> None:
+    ran = query(lab, next(sql for sql in QUERIES if "AS began_utc" in sql))
+    left = query(lab, next(sql for sql in QUERIES if "AS ended,\n" in sql and "AS why" in sql)).set_index("trial")
+    nights = query(lab, next(sql for sql in QUERIES if "AS evening" in sql))
+    assert "finished" not in set(left["ended"]) and left["why"].notna().all()
+    last = nights[nights["evening"] == nights["evening"].max()]
+    assert 0 < left["attempts"].sum() <= len(ran) == last["attempts"].sum()
+    own = ran[ran["trial"] == left.index[0]]
+    assert left["attempts"].iloc[0] == len(own) and left["ended"].iloc[0] == own["status"].iloc[-1]
+    counted = nights["finished"] + nights["paused"] + nights["came_to_nothing"]
+    assert (counted == nights["attempts"]).all()
+
+
 def test_songs_and_single_hits_are_put_beside_each_other(lab: Lab) -> None:
     answer = query(lab, next(sql for sql in QUERIES if "AS rules_of_thumb" in sql)).set_index("trial")
     assert answer.index.tolist() == ["default", "softmax"]  # ranked by whole songs
