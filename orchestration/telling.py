@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 PACE_SECONDS = 60.0
 """An epoch that takes longer says this often how far it is."""
 
+LATELY = 10
+"""Epochs; how long the rest takes is told from the last ones: the machine may have more to do than an hour ago."""
+
 
 class Telling:
     """Hears of every epoch from the engine and says what is worth saying."""
@@ -45,7 +48,8 @@ class Telling:
             for metric, value in metrics.items()
             if metric in self._told
         )
-        left = (self._planned - note.epoch) * sum(each.seconds for each in self.trained) / len(self.trained)
+        lately = self.trained[-LATELY:]
+        left = (self._planned - note.epoch) * sum(each.seconds for each in lately) / len(lately)
         rest = f"; about {left / 60:.0f} min left" if left >= 60 else ""
         self._say(f"{self._trial}: epoch {note.epoch} of {self._planned} in {note.seconds:.1f} s; {shown}{rest}")
 
