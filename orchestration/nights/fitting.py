@@ -30,9 +30,11 @@ class Fitting:
         """
         self.free = max(self.free, night.begins) + dt.timedelta(seconds=features.seconds or 0.0)
         self._room -= features.disk_bytes
-        placed = []
+        placed, left = [], {"": 0}
         for one in entries:
-            turn = self._turn(night, one)
+            turn = max(self._turn(night, one), left.get(one.chain, 0) if one.when == "tonight" else 0)
+            if one.chain:  # what shares its epochs would have to train them instead
+                left[one.chain] = turn
             placed.append(replace(one, turn=turn) if turn else self._placed(night, one))
         return placed
 

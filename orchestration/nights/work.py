@@ -52,6 +52,8 @@ class Entry:
     """As `seconds`, if neither it nor those before it stop early."""
     epoch_seconds: float = 0.0
     """Of one epoch; 0 where nobody knows."""
+    chain: str = ""
+    """Trials of one chain share epochs: each is foreseen to cost what those before it in this order leave."""
     turn: int = 0
     """0: it ends in its night; 1: it would be cut by the bell; 2: not one epoch of it is as short as a night. Each turn
     comes when nothing of the one before is left, of whatever study."""
@@ -177,6 +179,7 @@ def _costed(
                 reason=twin,
                 at_most=left.at_most,
                 epoch_seconds=cost.epoch_seconds,
+                chain=chain,
             )
         )
         stored.add(chain)

@@ -96,6 +96,18 @@ def test_what_the_bell_would_cut_begins_when_all_that_ends_in_the_night_of_every
     ]
 
 
+def test_what_shares_epochs_with_one_that_is_left_for_later_is_left_too(tmp_path: Path):
+    fitting, hours = Fitting(NOW, ROOM), night("17:00", "22:00")
+    cut, rest, other = entries(tmp_path, 9, 1, 2)
+    chain = [replace(one, chain="a", epoch_seconds=60.0) for one in (cut, rest)]
+    placed = fitting.place_turn(hours, fitting.place(hours, [*chain, replace(other, chain="b")], BUILT), 1)
+    assert [(entry.trial.name, entry.when) for entry in placed] == [
+        (other.trial.name, "tonight"),
+        (cut.trial.name, "begins tonight"),
+        (rest.trial.name, "next night"),
+    ]
+
+
 def test_what_was_paused_goes_on_before_anything_else_is_begun(tmp_path: Path):
     fitting, hours = Fitting(NOW, ROOM), night("17:00", "22:00")
     paused, short = entries(tmp_path, 9, 1)
