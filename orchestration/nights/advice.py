@@ -48,7 +48,7 @@ def of_the_night(held: Sequence[Holdup], evening: Evening) -> list[Advice]:
         if one.takes_most_of(evening):
             times = f"from {evening.shown(one.since)} to {evening.shown(one.until)}"
             found.append(Advice(f"{one.whose or 'all studies'}: held up {times}", one.said))
-    aside = dict.fromkeys((one.whose, one.said) for one in held if one.beside)
+    aside = dict.fromkeys((one.whose, part) for one in held if one.beside for part in one.said.split("; ") if part)
     return found + [Advice(f"{whose}: {said}", "", urgent=False) for whose, said in aside]
 
 

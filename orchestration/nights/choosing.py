@@ -38,7 +38,7 @@ def let_be(
     found = {name: NEW for name in names if not known(study, name)}
     found |= dict.fromkeys(_resting(runs, names, now, patience), "failed a moment ago, and is tried again")
     stopped = {name for run in runs if run.stopped() for name in run.names(names)}
-    return found | dict.fromkeys(stopped, "was ended by a person; the next night goes on")
+    return found | dict.fromkeys(stopped, "was ended by a person: the next night goes on with it")
 
 
 def next_groups(bench: Bench, study: Study, plan: StudyPlan, runs: Sequence[NightRun], turn: int) -> list[list[str]]:

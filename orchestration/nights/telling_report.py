@@ -35,7 +35,7 @@ def print_report(bench: Bench, evening: str | None, *, show: bool) -> int:
         report, path = _written(bench, None, evening)
     print(report.headline)
     for one in report.advice:
-        print(f"- {one.what}" + (f": {one.how}" if one.how else ""))
+        print(f"- {one.what}" + "".join(f"\n    {said}" for said in (one.why, one.how) if said))
     print(path)
     if show and not webbrowser.open(path.as_uri()):
         print("no browser could be opened here; the file opens in any")

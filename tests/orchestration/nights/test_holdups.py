@@ -82,8 +82,8 @@ def test_what_was_said_again_and_again_is_told_once_with_its_times(instance: dg.
 
 def test_a_trial_left_aside_while_another_is_trained_holds_nothing_up(instance: dg.DagsterInstance) -> None:
     sensor = Sensor(instance)
-    sensor.looks(range(0, 400, 5), "concert: long was ended by a person; the next night goes on")
-    sensor.looks(range(400, 600, 5), f"concert: a.yaml {NEW}; long was ended by a person; the next night goes on")
+    sensor.looks(range(0, 400, 5), "concert: long was ended by a person: the next night goes on with it")
+    sensor.looks(range(400, 600, 5), f"concert: a.yaml {NEW}; long was ended by a person: the next night goes on with it")
 
     def minutes(first: int, last: int) -> Tried:
         span = Span(BEGINS + dt.timedelta(minutes=first), BEGINS + dt.timedelta(minutes=last), "finished")
@@ -96,8 +96,8 @@ def test_a_trial_left_aside_while_another_is_trained_holds_nothing_up(instance: 
     assert [one.beside for one in beside] == [True, True]
     told = of_the_night(beside, EVENING)
     assert [(one.what, one.urgent) for one in told] == [
-        ("concert: long was ended by a person; the next night goes on", False),
-        (f"concert: a.yaml {NEW}; long was ended by a person; the next night goes on", False),
+        ("concert: long was ended by a person: the next night goes on with it", False),
+        (f"concert: a.yaml {NEW}", False),
     ]
     until_noon = holdups(instance, EVENING, ENDS, ALL_STUDIES, {"concert": [minutes(0, 200)]})
     assert [one.beside for one in until_noon] == [True, False, False]

@@ -331,6 +331,9 @@ def test_the_command_writes_it_and_says_the_first_things(night: Night, tmp_path:
     said = command(night.bench, "report")
     assert said.code == 0, said.err
     assert said.out.startswith("5 trials ran: 1 finished") and "- concert: balance_0.25 diverged" in said.out
+    lines = said.out.splitlines()
+    why = lines[next(n for n, line in enumerate(lines) if line.startswith("- concert: balance_0.25 diverged")) + 1]
+    assert why.startswith("    ") and "NaN" in why
     assert said.out.splitlines()[-1].endswith(".html")
     assert command(night.bench, "report", "yesterday").code == 2
     empty = Bench(Lab.open(tmp_path / "lab"))
