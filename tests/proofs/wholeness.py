@@ -28,20 +28,21 @@ def assert_whole(bench: Bench, *, published: bool) -> None:
     records, damaged = bench.records.all()
     assert not damaged, damaged
     recorded = {
-        (record.trial, record.attempt): {name: said["rows"] for name, said in record.tables.items()}
+        (record.study, record.trial, record.attempt): {name: said["rows"] for name, said in record.tables.items()}
         for record in records
     }
-    shown = _ask(bench, "select trial, attempt from attempts where status not in ('interrupted', 'running')")
-    found = {(row.trial, row.attempt) for row in shown.itertuples()}
+    shown = _ask(bench, "select study, trial, attempt from attempts where status not in ('interrupted', 'running')")
+    found = {(row.study, row.trial, row.attempt) for row in shown.itertuples()}
     assert found <= set(recorded)
     if published:
         assert found == set(recorded)
     # The newest attempt that the database knows of each trial is the one whose rows it shows.
-    for trial in {trial for trial, _ in found}:
-        newest = max(attempt for name, attempt in found if name == trial)
-        for table, count in recorded[trial, newest].items():
-            counted = _ask(bench, f"select count(*) as n from {table} where trial = '{trial}'")["n"][0]
-            assert counted == count, f"{trial}: {counted} rows of {table} in the database, {count} in the record"
+    for study, trial in {(study, trial) for study, trial, _ in found}:
+        newest = max(attempt for *which, attempt in found if which == [study, trial])
+        for table, count in recorded[study, trial, newest].items():
+            counted = _ask(bench, f"select count(*) as n from {table} where study = '{study}' and trial = '{trial}'")
+            said = f"{counted['n'][0]} rows of {table} in the database, {count} in the record"
+            assert counted["n"][0] == count, f"{study}/{trial}: {said}"
 
 
 def epochs_that_stand(bench: Bench) -> set[str]:
@@ -82,7 +83,7 @@ def _ask(bench: Bench, sql: str) -> pd.DataFrame:
         return query(bench.lab, sql)
     except NoResults:
         assert not bench.lab.results.exists(), "there is a database that does not open"
-        return pd.DataFrame({"trial": [], "attempt": [], "n": []})
+        return pd.DataFrame({"study": [], "trial": [], "attempt": [], "n": []})
 
 
 def in_progress(bench: Bench) -> list[Any]:
