@@ -31,14 +31,16 @@ def assert_whole(bench: Bench, *, published: bool) -> None:
         (record.study, record.trial, record.attempt): {name: said["rows"] for name, said in record.tables.items()}
         for record in records
     }
-    shown = _ask(bench, "select study, trial, attempt from attempts where status not in ('interrupted', 'running')")
+    shown = _ask(
+        bench, "select study, trial, attempt, status from attempts where status not in ('interrupted', 'running')"
+    )
     found = {(row.study, row.trial, row.attempt) for row in shown.itertuples()}
     assert found <= set(recorded)
     if published:
         assert found == set(recorded)
-    # The newest attempt that the database knows of each trial is the one whose rows it shows.
-    for study, trial in {(study, trial) for study, trial, _ in found}:
-        newest = max(attempt for *which, attempt in found if which == [study, trial])
+    # The newest finished attempt that the database knows of each trial is the one whose rows it shows.
+    done = sorted((row.study, row.trial, row.attempt) for row in shown.itertuples() if row.status == "finished")
+    for study, trial, newest in {(study, trial): (study, trial, number) for study, trial, number in done}.values():
         for table, count in recorded[study, trial, newest].items():
             counted = _ask(bench, f"select count(*) as n from {table} where study = '{study}' and trial = '{trial}'")
             said = f"{counted['n'][0]} rows of {table} in the database, {count} in the record"
@@ -83,7 +85,7 @@ def _ask(bench: Bench, sql: str) -> pd.DataFrame:
         return query(bench.lab, sql)
     except NoResults:
         assert not bench.lab.results.exists(), "there is a database that does not open"
-        return pd.DataFrame({"study": [], "trial": [], "attempt": [], "n": []})
+        return pd.DataFrame({"study": [], "trial": [], "attempt": [], "status": [], "n": []})
 
 
 def in_progress(bench: Bench) -> list[Any]:
