@@ -82,10 +82,9 @@ def test_what_was_said_again_and_again_is_told_once_with_its_times(instance: dg.
 
 def test_a_trial_left_aside_while_another_is_trained_holds_nothing_up(instance: dg.DagsterInstance) -> None:
     sensor = Sensor(instance)
-    sensor.looks(range(0, 400, 5), "concert: long was ended by a person: the next night goes on with it")
-    sensor.looks(
-        range(400, 600, 5), f"concert: a.yaml {NEW}; long was ended by a person: the next night goes on with it"
-    )
+    ended = "long was ended by a person: the next night goes on with it"
+    sensor.looks(range(0, 400, 5), f"concert: {ended}")
+    sensor.looks(range(400, 600, 5), f"concert: a.yaml {NEW}; {ended}")
 
     def minutes(first: int, last: int) -> Tried:
         span = Span(BEGINS + dt.timedelta(minutes=first), BEGINS + dt.timedelta(minutes=last), "finished")
