@@ -13,6 +13,7 @@ from orchestration.nights import clock
 from orchestration.nights.planning import StudyPlan
 from orchestration.nights.runs import NightRun
 from orchestration.nights.tonight import deaths_in
+from orchestration.nights.work import TURNS
 from orchestration.ordering import neighbours
 from orchestration.resources import Bench
 
@@ -43,22 +44,24 @@ def let_be(
 
 def next_groups(bench: Bench, study: Study, plan: StudyPlan, runs: Sequence[NightRun], turn: int) -> list[list[str]]:
     """Runs of those whose turn it is, in the order in which they are to be asked for: what was paused, then the others;
-    what has taken its run with it comes last, alone. What is under way is left out."""
+    what has taken its run with it comes last of all turns, alone. What is under way is left out."""
     night = plan.night
     if night is None:
         return []
     names = [trial.name for trial in bench.trials(study).trials]
     under_way = {name for run in runs if run.unfinished() for name in run.names(names)}
-    left = [entry for entry in plan.left(turn) if entry.state != "running" and entry.trial.name not in under_way]
+    is_last = turn == TURNS[-1]
+    turns = plan.tonight if is_last else plan.left(turn)
+    left = [entry for entry in turns if entry.state != "running" and entry.trial.name not in under_way]
     deadly = [entry.trial.name for entry in left if deaths_in(bench, study, entry.trial.name, night)]
-    others = [entry for entry in left if entry.trial.name not in deadly]
+    others = [entry for entry in left if entry.turn == turn and entry.trial.name not in deadly]
     if bench.settings(study).night.order == "smart":
         groups = [[entry.trial.name] for entry in others]
     else:
         paused = [entry.trial for entry in others if entry.state == "paused"]
         groups = neighbours(bench, study, paused)
         groups += neighbours(bench, study, [entry.trial for entry in others if entry.state != "paused"])
-    return groups + [[name] for name in deadly]
+    return groups + ([[name] for name in deadly] if is_last else [])
 
 
 def _resting(runs: Sequence[NightRun], names: Sequence[str], now: dt.datetime, patience: float) -> set[str]:

@@ -100,8 +100,7 @@ def going_on(bench: Bench, study: Study, instance: dg.DagsterInstance, now: dt.d
         following = next_night(config, now, study.name)
         if following is None:
             return "its nights are off"
-        day = f"{following.begins.astimezone(following.zone):%Y-%m-%d}"
-        return f"its next night begins on {day} at {following.shown(following.begins)}"
+        return f"its next night begins on {following.day} at {following.shown(following.begins)}"
     return OnGoing(study, config, night, runs_of(instance, night.tag))
 
 
@@ -227,6 +226,8 @@ def _trials(
     in_turn = sorted(ready, key=lambda found: _first_begins(plans[found.study.name], now))
     words = {name: _words(bench, plan, aside[name]) for name, plan in plans.items()}
     for turn in TURNS:
+        if turn and under_way:  # in the queue it would overtake the retry of what comes before it
+            break
         for place, found in enumerate(in_turn):
             name = found.study.name
             groups = choosing.next_groups(bench, found.study, plans[name], found.runs, turn)

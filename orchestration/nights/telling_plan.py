@@ -60,7 +60,7 @@ def told(
     goes_on = night.begins <= now
     until = night.shown(night.ends) + (f", in {duration(night.left(now))}" if goes_on else "")
     first = "the present night" if goes_on else "the next night"
-    day = night.name if night.evening_is_its_day else f"of the evening of {night.name}"
+    day = night.day if night.day == night.name else f"{night.day} (evening of {night.name})"
     lines = [
         f"{study.name}: {study.question}",
         f"{first}: {day}, {night.shown(night.begins)} until {until}",

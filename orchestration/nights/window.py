@@ -43,15 +43,15 @@ class Night:
         return max(0.0, (self.ends - max(now, self.begins)).total_seconds())
 
     def shown(self, moment: dt.datetime) -> str:
-        """What the clock shows at a moment: `17:00`, with the day where that is not the evening's."""
+        """What the clock shows at a moment: `17:00`, with the day where that is not the one on which it begins."""
         local = moment.astimezone(self.zone)
         time = f"{local:%H:%M}" if local.second == 0 or self._is_long else f"{local:%H:%M:%S}"
-        return time if f"{local:%Y-%m-%d}" == self.name else f"{time} ({local:%a %d %b})"
+        return time if f"{local:%Y-%m-%d}" == self.day else f"{time} ({local:%a %d %b})"
 
     @property
-    def evening_is_its_day(self) -> bool:
-        """Does it begin on the day that it is named after?"""
-        return f"{self.begins.astimezone(self.zone):%Y-%m-%d}" == self.name
+    def day(self) -> str:
+        """The date on which it begins; that is not its name where it begins after midnight."""
+        return f"{self.begins.astimezone(self.zone):%Y-%m-%d}"
 
     @property
     def _is_long(self) -> bool:

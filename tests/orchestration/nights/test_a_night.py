@@ -99,7 +99,8 @@ def test_a_night_ends_in_time_with_what_could_be_done_done(night: Night) -> None
     runs = night.runs()
     assert runs[0].tags[marks.PART] == marks.DATA
     trials = [run for run in runs if run.tags[marks.PART] == marks.TRIALS]
-    assert [run.status.value for run in trials] == ["FAILURE", "FAILURE", "SUCCESS"], "two retries by the daemon"
+    assert [run.status.value for run in trials[:3]] == ["FAILURE", "FAILURE", "SUCCESS"], "two retries by the daemon"
+    assert {run.status.value for run in trials[3:]} <= {"SUCCESS"}, "the long one, alone where it was foreseen"
     assert night.bench.records.ended("concert", DEADLY) == {1: False, 2: False}
     for name in others:
         assert len(night.bench.records.history("concert", name)) == 1, "each ended exactly once"

@@ -62,7 +62,7 @@ def test_a_night_after_midnight_is_told_with_its_day(bench: Bench):
     early = small_lab(bench.lab.root, bench.source(CONCERT), night=NIGHT | {"starts": "01:00", "ends": "05:00"})
     try:
         lines = told(early, plan_nights(early, AT, (CONCERT,))[0], AT)
-        assert lines[1].startswith("the next night: of the evening of 2026-11-21, 01:00 (Sun 22 Nov) until 05:00 (Sun")
+        assert lines[1] == "the next night: 2026-11-22 (evening of 2026-11-21), 01:00 until 05:00"
     finally:
         small_lab(bench.lab.root, bench.source(CONCERT), night=NIGHT)
 

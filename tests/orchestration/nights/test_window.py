@@ -157,7 +157,8 @@ def test_days_are_evenings_for_a_night_that_begins_after_midnight_too():
     assert late.days_of_beginning == ("sat", "mon")
     night = begun[1]
     assert night is not None
-    assert (night.begins, night.shown(night.begins)) == (at("2026-11-21 01:00"), "01:00 (Sat 21 Nov)")
+    assert (night.begins, night.shown(night.begins)) == (at("2026-11-21 01:00"), "01:00")
+    assert (night.name, night.day) == ("2026-11-20", "2026-11-21")
 
 
 def test_the_schedule_of_such_a_night_is_heard_on_the_day_on_which_it_begins(tmp_path: Path):
